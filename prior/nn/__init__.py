@@ -1,0 +1,1 @@
+"""Network parts: image trunk, attention, heads."""

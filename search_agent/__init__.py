@@ -1,0 +1,1 @@
+"""The search agent: copies the nearest demonstration (not built yet)."""

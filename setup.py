@@ -1,0 +1,38 @@
+"""Package metadata. Versions that are known to work together are pinned in constraints.txt, not here."""
+
+from setuptools import find_packages, setup
+
+VIZ = ["matplotlib>=3.8", "tensorboard>=2.15"]
+
+setup(
+    name="vpt-pipeline",
+    version="0.1.0",
+    description="From game video without actions to an agent: inverse dynamics model, labelling, behavioural prior.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=[f"{room}{rest}" for room in ("vpt_pipeline", "idm", "prior", "search_agent", "data") for rest in ("", ".*")]),
+    package_data={"vpt_pipeline.envs.luanti": ["*.c", "bridge/*"], "": ["py.typed"]},
+    install_requires=[
+        "torch>=2.6",
+        "numpy>=1.26",
+        "av>=13",
+        "opencv-python-headless>=4.8",
+        "ffmpeg-python>=0.2",
+        "gymnasium>=1.0",
+        "pyarrow>=15",
+        "rich>=13",
+        "safetensors>=0.4",
+        "scikit-learn>=1.3",
+        "tyro>=0.9",
+        "vizdoom>=1.2.3",
+    ],
+    extras_require={
+        "viz": VIZ,
+        "gpu": ["nvidia-ml-py>=12"],
+        "minerl": ["minerl>=1.0"],
+        "dev": [*VIZ, "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+    },
+    entry_points={"console_scripts": ["vpt = vpt_pipeline.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""What people run: commands, games, players, reports."""

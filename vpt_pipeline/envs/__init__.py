@@ -1,0 +1,1 @@
+"""Games behind one interface: gymnasium.Env with MineRL-shaped observations and actions."""

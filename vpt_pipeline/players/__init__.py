@@ -1,0 +1,1 @@
+"""Scripted players, one behaviour for each task, several styles."""
