@@ -1,0 +1,57 @@
+# The ways in. Each target creates what it needs; a second run starts at once.
+#
+#   make demo [ARGS=...]   the whole pipeline on the embedded game, ending in a report
+#   make test              the test suite
+#   make lint              ruff, formatting, types
+#   make bench             short runs of the measurements in benchmarks/
+#   make format            rewrite the code in the project's format
+#   make clean             remove caches and the virtual environment (runs/ stays)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench format clean system
+
+help:
+	@sed -n '3,8s/^# *//p' Makefile
+
+# The stamp is newer than the files that say what to install, or the install runs again.
+# torchvision is never a dependency: its default build does not match a CPU build of torch.
+$(INSTALLED): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "vpt-pipeline needs Python >= 3.10 with the venv module ($(PYTHON) is not that). On Debian or Ubuntu: apt-get install -y python3-venv. Another interpreter: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,viz]'
+	@touch $@
+
+system:
+	@scripts/install_system_packages.sh
+
+demo: system $(INSTALLED)
+	$(BIN)/vpt demo $(ARGS)
+
+test: system $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: system $(INSTALLED)
+	@found=0; for script in benchmarks/[!_]*.py; do \
+		test -e "$$script" || continue; found=1; \
+		echo "== $$script"; $(BIN)/python "$$script" --quick $(ARGS) || exit 1; \
+	done; test $$found = 1 || echo "no measurements in benchmarks/ yet"
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
