@@ -1,0 +1,104 @@
+"""What an inverse dynamics model is made of, and the presets.
+
+Two stems share everything behind them. ``conv3d`` is VPT's: a convolution over five frames' pixels. ``motion`` is ours
+for little data and small machines: it is given the optical flow between neighbouring frames, so that it need not learn
+what motion is, and a trunk small enough for two cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Stem = Literal["conv3d", "motion"]
+
+
+@dataclass(frozen=True)
+class IDMConfig:
+    """The shape of a model. Sizes are (height, width)."""
+
+    stem: Stem = "motion"
+    image_size: tuple[int, int] = (72, 128)
+    """Size to which frames are scaled for the image trunk."""
+    resize: Literal["area", "bilinear"] = "area"
+    """How frames are scaled: ``bilinear`` is VPT's (cv2.INTER_LINEAR), ``area`` does not alias."""
+    flow_size: tuple[int, int] = (180, 320)
+    """Size at which optical flow is computed (``motion`` stem only)."""
+    flow_grid: tuple[int, int] = (18, 32)
+    """Cells to which the flow is pooled (``motion`` stem only)."""
+    stem_channels: int = 32
+    trunk_channels: tuple[int, ...] = (48, 64)
+    hidden: int = 256
+    heads: int = 4
+    layers: int = 2
+    attention_reach: int = 32
+    """Frames back and ahead that the attention's relative bias reaches; 0 is VPT's: no order but the stem's."""
+    temporal_layers: int = 2
+    """Convolutions over time before the transformer (0 is VPT's)."""
+    temperature: float = 1.0
+    camera_targets: Literal["bin", "two_bins"] = "two_bins"
+    """``bin`` is VPT's: the nearest bin. ``two_bins`` shares a target between its two nearest bins, so that the expected
+    turn is exact and not rounded to the bins."""
+    window: int = 128
+    """Frames that the transformer sees at once."""
+    rate: int = 20
+    """Frames per second that the model was trained on; video at other rates is resampled."""
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "flow_size", "flow_grid", "trunk_channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.stem == "motion" and (self.flow_size[0] % self.flow_grid[0] or self.flow_size[1] % self.flow_grid[1]):
+            raise ValueError(f"flow_size {self.flow_size} must be a whole multiple of flow_grid {self.flow_grid}")
+        if self.window % 2:
+            raise ValueError(f"window must be even so that its middle half can be kept, got {self.window}")
+
+    @property
+    def halo(self) -> int:
+        """Neighbouring frames on each side that a frame's features depend on."""
+        return 2 if self.stem == "conv3d" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str = "config") -> IDMConfig:
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: Path) -> IDMConfig:
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+
+
+_VPT = IDMConfig(
+    stem="conv3d", image_size=(128, 128), resize="bilinear", attention_reach=0, temporal_layers=0, temperature=4.0,
+    camera_targets="bin",
+)  # fmt: skip
+
+PRESETS: dict[str, IDMConfig] = {
+    "debug": IDMConfig(
+        image_size=(36, 64), flow_size=(72, 128), flow_grid=(9, 16), stem_channels=8, trunk_channels=(8, 16), hidden=32,
+        heads=2, layers=1, attention_reach=8, temporal_layers=1, window=32,
+    ),
+    "luanti_small": IDMConfig(),
+    "vpt_debug": dataclasses.replace(_VPT, stem_channels=4, trunk_channels=(4, 8, 8), hidden=32, heads=2, layers=1, window=32),
+    "vpt_small": dataclasses.replace(_VPT, stem_channels=16, trunk_channels=(16, 32, 32), hidden=256, heads=4, layers=2),
+    "vpt_4x": dataclasses.replace(_VPT, stem_channels=128, trunk_channels=(256, 512, 512), hidden=4096, heads=32, layers=2),
+}  # fmt: skip
+"""``debug`` and ``vpt_debug`` are for tests, ``luanti_small`` for two cores, ``vpt_4x`` is the published model."""
+
+
+def preset(name: str) -> IDMConfig:
+    """A preset by name; a wrong name is answered with the nearest right one."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown IDM preset {name!r}{hint} (there are {', '.join(PRESETS)})")
+    return PRESETS[name]

@@ -1,0 +1,91 @@
+"""How neighbouring frames enter the model: VPT's convolution over five frames, and the motion stem.
+
+Shape suffixes: N frames, C channels, H height, W width, D hidden size. Both stems map N frames and their ``halo``
+neighbours on each side to N vectors of the image trunk; neighbours that do not exist are black (zero padding).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from idm.config import IDMConfig
+from idm.motion import CHANNELS
+from prior.nn.impala import ImageTrunk
+from prior.nn.layers import FanIn, conv, dense
+
+
+class Conv3dStem(nn.Module):
+    """VPT's (lib/policy.py ``InverseActionNet``): Conv3d over five frames, ReLU, no norm; then the IMPALA trunk."""
+
+    def __init__(self, config: IDMConfig) -> None:
+        super().__init__()
+        layer = nn.Conv3d(3, config.stem_channels, (5, 1, 1))
+        self.conv3d_layer = FanIn(layer, None, True, 1.0)
+        self.img_process = ImageTrunk((*config.image_size, config.stem_channels), config.trunk_channels, config.hidden, True)
+
+    def forward(self, images_NHWC: Tensor, motion_NCHW: Tensor) -> Tensor:
+        """uint8 (N + 4, H, W, 3) -> (N, D)."""
+        weight = self.conv3d_layer.layer.weight
+        pixels = images_NHWC.permute(3, 0, 1, 2).to(weight.dtype) / 255.0  # type: ignore[arg-type]
+        stem_CNHW = self.conv3d_layer(pixels[None])[0]
+        out: Tensor = self.img_process(stem_CNHW.transpose(0, 1))
+        return out
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = conv(inputs, outputs, stride=2)
+        self.mix0 = conv(outputs, outputs)
+        self.mix1 = conv(outputs, outputs, init_scale=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(x)
+        out: Tensor = x + self.mix1(self.mix0(x))
+        return out
+
+
+class MotionStem(nn.Module):
+    """Flow grid and image pair on one grid, then a small residual trunk.
+
+    The image branch sees a frame and what changes until the next one, which flow cannot tell: a swinging hand, the
+    marked hotbar slot, an opening window. The flow also reaches the output on a straight path, so that the camera, close
+    to linear in the flow, is learned within minutes.
+    """
+
+    def __init__(self, config: IDMConfig) -> None:
+        super().__init__()
+        self.grid = config.flow_grid
+        stride = config.image_size[1] // config.flow_grid[1]
+        if (config.flow_grid[0] * stride, config.flow_grid[1] * stride) != config.image_size:
+            raise ValueError(f"image_size {config.image_size} must be the same whole multiple of flow_grid {config.flow_grid} in both")
+        self.patches = nn.Conv2d(6, config.stem_channels, 2 * stride, stride, padding=stride // 2)
+        self.flow = nn.Conv2d(CHANNELS, config.stem_channels, 3, padding=1)
+        self.direct = nn.Linear(CHANNELS * config.flow_grid[0] * config.flow_grid[1], config.hidden)
+        blocks: list[nn.Module] = []
+        channels, (height, width) = 2 * config.stem_channels, config.flow_grid
+        for count in config.trunk_channels:
+            blocks.append(_Block(channels, count))
+            channels, height, width = count, (height + 1) // 2, (width + 1) // 2
+        self.blocks = nn.Sequential(*blocks)
+        self.dense = dense(channels * height * width, config.hidden, activate=False)
+
+    def forward(self, images_NHWC: Tensor, motion_NCHW: Tensor) -> Tensor:
+        """uint8 (N + 2, H, W, 3), (N + 2, C, h, w) -> (N, D). Of the halo only the frame after is used."""
+        dtype = self.direct.weight.dtype
+        motion = motion_NCHW[1:-1].to(dtype)
+        frames = images_NHWC[1:].permute(0, 3, 1, 2).to(dtype) / 255.0
+        pair = torch.cat([frames[:-1] - 0.5, (frames[1:] - frames[:-1]) * 4], 1)
+        if dtype != torch.float64:
+            pair = pair.contiguous(memory_format=torch.channels_last)
+        joined = torch.cat([F.relu(self.patches(pair)), F.relu(self.flow(motion))], 1)
+        out: Tensor = F.relu(self.dense(self.blocks(joined).flatten(1)) + self.direct(motion.flatten(1)))
+        return out
+
+
+def build_stem(config: IDMConfig) -> Any:
+    return Conv3dStem(config) if config.stem == "conv3d" else MotionStem(config)

@@ -1,0 +1,85 @@
+"""Masked attention over frames with muP scaling and a learned relative bias (VPT's lib/xf.py).
+
+Shape suffixes: B batch, T query frames, S key frames, H heads, E head size, D = H * E hidden size, M remembered frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prior.nn.layers import depth_scale
+
+BASIS = 10
+"""Number of basis functions of the relative bias; each head and query mixes them anew."""
+
+
+def _rows(weight: Tensor, scale: float) -> None:
+    with torch.no_grad():
+        weight.mul_(scale / weight.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+
+class RelativeAttention(nn.Module):
+    """x_BTD (and what is remembered of earlier frames) -> y_BTD.
+
+    ``memory`` is the number of remembered frames that the relative bias reaches. 0 means no bias and no order at all, as
+    in the published inverse dynamics model, whose sense of time comes from its stem alone. With memory above 0 and
+    ``causal=False`` the bias is two-sided: it reaches ``memory - 1`` frames back and as many ahead.
+    """
+
+    def __init__(self, hidden: int, heads: int, layers: int, memory: int, causal: bool) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise ValueError(f"hidden size {hidden} is not a multiple of {heads} attention heads")
+        self.heads, self.memory, self.causal = heads, memory, causal
+        self.q_layer = nn.Linear(hidden, hidden)
+        self.k_layer = nn.Linear(hidden, hidden, bias=False)
+        self.v_layer = nn.Linear(hidden, hidden, bias=False)
+        self.proj_layer = nn.Linear(hidden, hidden)
+        self.r_layer = nn.Linear(hidden, heads * BASIS)
+        reach = memory if causal else max(2 * memory - 1, 0)
+        self.b_nd = nn.Parameter(torch.randn(BASIS, reach) * 0.2)
+        for linear, scale in (
+            (self.q_layer, 0.1),
+            (self.k_layer, 0.2),
+            (self.v_layer, depth_scale(layers)),
+            (self.proj_layer, depth_scale(layers)),
+            (self.r_layer, 0.1),
+        ):
+            _rows(linear.weight, scale)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    def _relative_bias(self, x_BTD: Tensor, keys: int) -> Tensor | None:
+        """Logits (B, H, T, S) from the distance between query and key in frames, 0 beyond the memory's reach."""
+        reach = self.b_nd.shape[1]
+        if reach == 0:
+            return None
+        batch, frames, _ = x_BTD.shape
+        r_BTHN = self.r_layer(x_BTD).view(batch, frames, self.heads, BASIS)
+        per_distance = torch.einsum("bthn,nd->bhtd", r_BTHN, self.b_nd)
+        query = torch.arange(frames, device=x_BTD.device)[:, None] + (keys - frames)
+        distance = query - torch.arange(keys, device=x_BTD.device)[None, :]
+        index = distance if self.causal else distance + self.memory - 1
+        inside = (index >= 0) & (index < reach)
+        gathered = per_distance.gather(3, index.clamp(0, reach - 1).expand(batch, self.heads, frames, keys))
+        return gathered * inside
+
+    def forward(self, x_BTD: Tensor, allowed_BTS: Tensor | None = None) -> Tensor:
+        """allowed_BTS: bool, which key frames each query frame may see; None lets every frame see every frame."""
+        batch, frames, hidden = x_BTD.shape
+        head = hidden // self.heads
+
+        def split(y: Tensor) -> Tensor:
+            return y.view(batch, -1, self.heads, head).transpose(1, 2)
+
+        q_BHTE, k_BHSE, v_BHSE = split(self.q_layer(x_BTD)), split(self.k_layer(x_BTD)), split(self.v_layer(x_BTD))
+        bias = self._relative_bias(x_BTD, k_BHSE.shape[2])
+        if allowed_BTS is not None:
+            blocked = torch.where(allowed_BTS[:, None], 0.0, -1e9).to(q_BHTE.dtype)
+            bias = blocked if bias is None else bias + blocked
+        # muP: logits are divided by the head size, not by its square root.
+        y_BHTE = F.scaled_dot_product_attention(q_BHTE, k_BHSE, v_BHSE, attn_mask=bias, scale=1.0 / head)
+        out: Tensor = self.proj_layer(y_BHTE.transpose(1, 2).reshape(batch, frames, hidden))
+        return out
