@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -162,17 +164,17 @@ def random_presses(true: Bools, timeline: Timeline, rng: np.random.Generator) ->
     but never looks at the video. It is the chance level of event F1.
     """
     changed = timeline.changes(true)
-    presses, releases = np.count_nonzero(changed & true), np.count_nonzero(changed & ~true)
+    presses, releases = int(np.count_nonzero(changed & true)), int(np.count_nonzero(changed & ~true))
+    up, down = int(np.count_nonzero(~true)), int(np.count_nonzero(true))
     if presses == 0 and releases == 0:
-        return np.full(len(true), bool(len(true)) and 2 * np.count_nonzero(true) > len(true))
-    share = np.count_nonzero(true) / len(true)
+        return np.full(len(true), down > up)
     # One dwell time at least on each side, so that a key which is only ever released still has a chain to run.
-    rates = (max(presses, 1) / max(np.count_nonzero(~true), 1), max(releases, 1) / max(np.count_nonzero(true), 1))
-    cycle = sum(1 / min(rate, 1.0) for rate in rates)
-    state, spans, filled = bool(rng.random() < share), [], 0
+    rates = (min(1.0, max(presses, 1) / max(up, 1)), min(1.0, max(releases, 1) / max(down, 1)))
+    cycle = 1 / rates[0] + 1 / rates[1]
+    state, spans, filled = bool(rng.random() < down / len(true)), [], 0
     while filled < len(true):
         pairs = int((len(true) - filled) / cycle) + 16
-        first, second = (rng.geometric(min(rates[int(side)], 1.0), pairs) for side in (state, not state))
+        first, second = (rng.geometric(rates[int(side)], pairs) for side in (state, not state))
         dwell = np.stack([first, second], 1).ravel()
         spans.append(np.repeat(np.tile([state, not state], pairs), dwell))
         filled += int(dwell.sum())

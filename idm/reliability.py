@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from idm.events import Bools, EventMatch, ratio
-
-Floats = NDArray[np.floating[Any]]
+from idm.events import Bools, EventMatch, Floats, ratio
 
 KEPT_SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
@@ -58,9 +54,15 @@ def reliability(probability: Floats, held: Bools, bins: int = 15) -> tuple[Relia
     counts = np.bincount(index, minlength=bins)
     said, was = np.bincount(index, flat, bins), np.bincount(index, truth, bins)
     return tuple(
-        ReliabilityBin(float(edges[b]), float(edges[b + 1]), int(counts[b]), ratio(said[b], counts[b]), ratio(was[b], counts[b]))
+        ReliabilityBin(
+            low=float(edges[b]),
+            high=float(edges[b + 1]),
+            count=int(counts[b]),
+            mean_probability=ratio(said[b], counts[b]),
+            share_held=ratio(was[b], counts[b]),
+        )
         for b in range(bins)
-    )  # fmt: skip
+    )
 
 
 def calibration_error(bins: tuple[ReliabilityBin, ...]) -> float | None:
@@ -77,10 +79,9 @@ def calibration_error(bins: tuple[ReliabilityBin, ...]) -> float | None:
 def r_squared(true: Floats, predicted: Floats) -> float | None:
     """1 - SSE / SST of two (N,) arrays; None where the truth does not vary."""
     true, predicted = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
-    if len(true) < 2:
+    if len(true) < 2 or np.ptp(true) == 0:
         return None
-    spread = float(np.square(true - true.mean()).sum())
-    return None if spread == 0 else 1.0 - float(np.square(true - predicted).sum()) / spread
+    return 1.0 - float(np.square(true - predicted).sum() / np.square(true - true.mean()).sum())
 
 
 def kept_curve(
@@ -116,8 +117,8 @@ def kept_curve(
         keep[order[:count]] = True
         here = keep & moving
         on_true, on_predicted = keep[true_frames], keep[predicted_frames]
-        precision = ratio(np.count_nonzero(predicted_hit & on_predicted), np.count_nonzero(on_predicted))
-        recall = ratio(np.count_nonzero(true_hit & on_true), np.count_nonzero(on_true))
+        precision = ratio(_count(predicted_hit & on_predicted), _count(on_predicted))
+        recall = ratio(_count(true_hit & on_true), _count(on_true))
         points.append(
             KeptPoint(
                 share=count / frames,
@@ -126,7 +127,7 @@ def kept_curve(
                 change_accuracy=float(right[here].mean()) if here.any() else None,
                 change_exact=float(right[here].all(1).mean()) if here.any() else None,
                 event_f1=_harmonic(precision, recall),
-                events_kept=ratio(np.count_nonzero(on_true), len(true_frames)),
+                events_kept=ratio(_count(on_true), len(true_frames)),
                 camera_r2=(
                     r_squared(camera_true[keep, 0], camera_predicted[keep, 0]),
                     r_squared(camera_true[keep, 1], camera_predicted[keep, 1]),
@@ -134,6 +135,10 @@ def kept_curve(
             )
         )
     return tuple(points)
+
+
+def _count(mask: Bools) -> int:
+    return int(np.count_nonzero(mask))
 
 
 def _harmonic(precision: float | None, recall: float | None) -> float | None:
