@@ -13,8 +13,12 @@ have minetest || have luanti || [ -x /usr/games/minetest ] || missing+=("Luanti 
 have Xvfb || missing+=("Xvfb")
 have cc || have gcc || missing+=("a C compiler")
 have ffmpeg || missing+=("ffmpeg")
-compgen -G '/usr/lib*/dri/swrast_dri.so' >/dev/null || compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null \
-    || missing+=("Mesa's software OpenGL")
+software_gl=missing
+for driver in dri/swrast_dri.so 'libgallium-*.so'; do  # the second in Mesa 24.2 and newer
+    compgen -G "/usr/lib*/$driver" >/dev/null && software_gl=there
+    compgen -G "/usr/lib/*/$driver" >/dev/null && software_gl=there
+done
+[ "$software_gl" = there ] || missing+=("Mesa's software OpenGL")
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 printf 'Missing system packages: %s\n' "$(IFS=,; echo "${missing[*]}" | sed 's/,/, /g')"
