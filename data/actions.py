@@ -31,8 +31,10 @@ ENV_BUTTONS: tuple[str, ...] = (*BUTTONS, *UNMODELLED_BUTTONS)
 DEGREES_PER_COUNT = 360.0 / 2400.0
 """Degrees of view that one mouse count turns (0.15), as in OpenAI's contractor recordings."""
 
-MIRRORED_BUTTONS: tuple[tuple[str, str], ...] = (("left", "right"),)
-"""Pairs of buttons that trade places when a frame is flipped left to right."""
+MIRRORED_BUTTONS: tuple[tuple[str, str], ...] = (
+    ("left", "right"), *((f"hotbar.{slot}", f"hotbar.{10 - slot}") for slot in range(1, 5)),
+)  # fmt: skip
+"""Pairs of buttons that trade places when a frame is flipped left to right (the hotbar is centred)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,12 @@ class ActionTrack:
             object.__setattr__(self, "gui_open", np.zeros(frames, bool))
         if self.valid.size == 0 and frames:
             object.__setattr__(self, "valid", np.ones(frames, bool))
-        for name, shape in (("buttons", (frames, len(BUTTONS))), ("camera", (frames, 2)), ("gui_open", (frames,)), ("valid", (frames,))):
+        for name, shape in (
+            ("buttons", (frames, len(BUTTONS))),
+            ("camera", (frames, 2)),
+            ("gui_open", (frames,)),
+            ("valid", (frames,)),
+        ):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"ActionTrack.{name} has shape {getattr(self, name).shape}, expected {shape}")
 
@@ -138,11 +145,15 @@ class CameraQuantizer:
         """Degrees of any shape to bin indices of the same shape."""
         clipped = np.clip(np.asarray(degrees, np.float64), -self.max_degrees, self.max_degrees)
         scaled = np.sign(clipped) * np.log1p(self.mu * np.abs(clipped) / self.max_degrees) / np.log1p(self.mu)
-        bins: NDArray[np.int64] = np.round((scaled * self.max_degrees + self.max_degrees) / self.bin_size).astype(np.int64)
+        bins: NDArray[np.int64] = np.round((scaled * self.max_degrees + self.max_degrees) / self.bin_size).astype(
+            np.int64
+        )
         return bins
 
     def undiscretize(self, bins: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Bin indices of any shape to the degrees at their centres."""
         scaled = (np.asarray(bins) * self.bin_size - self.max_degrees) / self.max_degrees
-        degrees: NDArray[np.float64] = np.sign(scaled) * ((1 + self.mu) ** np.abs(scaled) - 1) / self.mu * self.max_degrees
+        degrees: NDArray[np.float64] = (
+            np.sign(scaled) * ((1 + self.mu) ** np.abs(scaled) - 1) / self.mu * self.max_degrees
+        )
         return degrees

@@ -40,6 +40,8 @@ class IDMConfig:
     temporal_layers: int = 2
     """Convolutions over time before the transformer (0 is VPT's)."""
     temperature: float = 1.0
+    gui_head: bool = True
+    """Whether the model also says if a GUI (inventory, menu) covers the frame; VPT's does not."""
     camera_targets: Literal["bin", "two_bins"] = "two_bins"
     """``bin`` is VPT's: the nearest bin. ``two_bins`` shares a target between its two nearest bins, so that the expected
     turn is exact and not rounded to the bins."""
@@ -79,7 +81,7 @@ class IDMConfig:
 
 _VPT = IDMConfig(
     stem="conv3d", image_size=(128, 128), resize="bilinear", attention_reach=0, temporal_layers=0, temperature=4.0,
-    camera_targets="bin",
+    gui_head=False, camera_targets="bin",
 )  # fmt: skip
 
 PRESETS: dict[str, IDMConfig] = {

@@ -6,6 +6,7 @@ and labelling alike, so that the two cannot differ.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,10 +71,18 @@ class InputMaker:
 
     def _flows(self, worker: int, greys: list[Any]) -> list[NDArray[np.float16]]:
         extractor = self._extractors[worker]
-        return [extractor.pair(now, after) for now, after in zip(greys, greys[1:], strict=False)]
+        return [extractor.pair(now, after) for now, after in itertools.pairwise(greys)]
 
-    def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameInputs]:
-        """RGB frames (H, W, 3) in order -> blocks of ``block`` frames (the last one shorter)."""
+    def stream(self, frames: Iterable[NDArray[np.uint8]], skip: int = 0) -> Iterator[FrameInputs]:
+        """RGB frames (H, W, 3) in order -> blocks of ``block`` frames (the last one shorter).
+
+        The first ``skip`` blocks are only counted off and come out blank: work that an earlier run has done.
+        """
+        frames = iter(frames)
+        for _ in range(skip):
+            passed = sum(1 for _ in itertools.islice(frames, self.block))
+            if passed:
+                yield FrameInputs.blank(passed, self.config)
         with ThreadPoolExecutor(self.threads) as pool:
             waiting: list[_Small] = []
             fresh: list[NDArray[np.uint8]] = []

@@ -41,18 +41,22 @@ class Predictions:
     """What a labeller says about T frames.
 
     probabilities: (T, 20), that each key is held, in the order of BUTTONS. camera: (T, 2), expected degrees, pitch
-    then yaw. confidence, camera_confidence: (T,), higher is surer; any scale.
+    then yaw. confidence, camera_confidence: (T,), higher is surer; any scale. held: bool (T, 20), the keys' states
+    where the labeller decides them itself (a decoder over time); by default, those with enough probability.
     """
 
     probabilities: Floats
     camera: Floats
     confidence: Floats
     camera_confidence: Floats
+    held: Bools | None = None
 
     def __post_init__(self) -> None:
         frames = len(self.probabilities)
-        shapes = {"probabilities": (frames, len(BUTTONS)), "camera": (frames, 2), "confidence": (frames,)}
-        for name, shape in (*shapes.items(), ("camera_confidence", (frames,))):
+        shapes: dict[str, tuple[int, ...]] = {"probabilities": (frames, len(BUTTONS)), "camera": (frames, 2)}
+        shapes |= {"confidence": (frames,), "camera_confidence": (frames,)}
+        shapes |= {} if self.held is None else {"held": (frames, len(BUTTONS))}
+        for name, shape in shapes.items():
             value = np.asarray(getattr(self, name))
             if value.shape != shape:
                 raise ValueError(f"Predictions.{name} has shape {value.shape}, expected {shape}")
@@ -75,7 +79,8 @@ def evaluate(
 ) -> IdmScores:
     """Judge predictions for T frames of several recordings laid end to end.
 
-    lengths: frames of each recording, summing to T. threshold: a key counts as held from this probability on.
+    lengths: frames of each recording, summing to T. threshold: a key counts as held from this probability on (where
+    the predictions do not say what is held).
     Raises ValueError where truth, predictions and lengths do not fit, or no frame has known truth.
     """
     if len(truth) != len(predictions.probabilities) or len(truth) != sum(lengths):
@@ -89,7 +94,7 @@ def evaluate(
     timeline = Timeline.of(lengths, known, gap=2 * max(*tolerances, 1) + 1)
     held, probability = truth.buttons[known], np.asarray(predictions.probabilities, np.float64)[known]
     turned, expected = truth.camera[known].astype(np.float64), np.asarray(predictions.camera, np.float64)[known]
-    predicted = probability >= threshold
+    predicted = probability >= threshold if predictions.held is None else predictions.held[known]
     rng = np.random.default_rng(seed)
 
     matches = {
@@ -97,8 +102,8 @@ def evaluate(
         for tolerance in {*tolerances, 1}
     }
     keys = tuple(
-        _score_key(k, held[:, k], probability[:, k], [(t, matches[t][k]) for t in tolerances], timeline,
-                   threshold, min_events, rng)
+        _score_key(k, held[:, k], predicted[:, k], probability[:, k], [(t, matches[t][k]) for t in tolerances],
+                   timeline, min_events, rng)
         for k in range(len(BUTTONS))
     )  # fmt: skip
     bins = reliability(probability, held)
@@ -131,10 +136,10 @@ def evaluate(
 def _score_key(
     index: int,
     held: Bools,
+    predicted: Bools,
     probability: Floats,
     matches: Sequence[tuple[int, EventMatch]],
     timeline: Timeline,
-    threshold: float,
     min_events: int,
     rng: np.random.Generator,
 ) -> KeyScore:
@@ -149,7 +154,7 @@ def _score_key(
         random_presses_f1=_chance_f1(held, timeline, [t for t, _ in matches], rng),
         average_precision=float(average_precision_score(held, probability)) if held.any() else None,
         prevalence=float(held.mean()),
-        accuracy=float(((probability >= threshold) == held).mean()),
+        accuracy=float((predicted == held).mean()),
         accuracy_always_released=float((~held).mean()),
         accuracy_previous_frame=float((late == held).mean()),
         calibration_error=calibration_error(reliability(probability, held)),

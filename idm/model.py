@@ -31,10 +31,12 @@ QUANTIZER = CameraQuantizer()
 
 @dataclass(frozen=True)
 class ActionLogProbs:
-    """buttons: (B, T, 20, 2), index 1 = held. camera: (B, T, 2, 11), pitch then yaw."""
+    """buttons: (B, T, 20, 2), index 1 = held. camera: (B, T, 2, 11), pitch then yaw. gui: (B, T, 2), index 1 = open, or
+    None for models that do not say."""
 
     buttons: Tensor
     camera: Tensor
+    gui: Tensor | None = None
 
 
 class TemporalConv(nn.Module):
@@ -79,6 +81,8 @@ class _Heads(nn.Module):
         super().__init__()
         self.buttons = CategoricalHead(config.hidden, (len(BUTTONS),), 2, config.temperature)
         self.camera = CategoricalHead(config.hidden, (2,), QUANTIZER.bins, config.temperature)
+        if config.gui_head:
+            self.gui = CategoricalHead(config.hidden, (), 2, config.temperature)
 
 
 class InverseDynamicsModel(nn.Module):
@@ -100,22 +104,19 @@ class InverseDynamicsModel(nn.Module):
         images: uint8 (T + 2 halo, H, W, 3); motion: (T + 2 halo, C, h, w), see :class:`idm.inputs.FrameInputs`.
         Returns (T, D).
         """
-        out: Tensor = self.net.stem(images, motion)
+        out: Tensor = self.net.stem(images[None], motion[None])[0]
         return out
 
     def window_logprobs(self, features_BTD: Tensor) -> ActionLogProbs:
         """(B, T, D) -> log-probabilities of the actions. Any T works; the model was trained on ``config.window``."""
         x = self.net.recurrent_layer(self.net.temporal(features_BTD))
         x = self.net.final_ln(F.relu(x))
-        return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x))
+        gui = self.pi_head.gui(x) if self.config.gui_head else None
+        return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x), gui)
 
     def forward(self, images: Tensor, motion: Tensor) -> ActionLogProbs:
-        """Whole windows: images (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w).
-
-        On a batch of windows the stem runs over each window's own frames; training uses this.
-        """
-        features = torch.stack([self.frame_features(i, m) for i, m in zip(images, motion, strict=True)])
-        return self.window_logprobs(features)
+        """Whole windows: images (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w)."""
+        return self.window_logprobs(self.net.stem(images, motion))
 
 
 def expected_camera(logprobs: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class KeptPoint:
     change_accuracy: share of right key states on kept frames where some key truly changes; change_exact: share of
     those frames with all keys right. event_f1: within +-1 frame, all keys pooled (a match may lie on a dropped frame).
     events_kept: share of the true events that lie on kept frames: events are where a labeller is least sure, so a
-    strict filter also throws away what was to be learnt. camera_r2: pitch, yaw.
+    strict filter also throws away what was to be learnt. camera_r2, camera_mae (degrees): pitch, yaw. R2 can fall
+    while the error falls too: the surest frames are often those that hardly turn, with little variance to explain.
     """
 
     share: float
@@ -44,6 +45,7 @@ class KeptPoint:
     event_f1: float | None
     events_kept: float | None
     camera_r2: tuple[float | None, float | None]
+    camera_mae: tuple[float, float]
 
 
 def reliability(probability: Floats, held: Bools, bins: int = 15) -> tuple[ReliabilityBin, ...]:
@@ -119,6 +121,7 @@ def kept_curve(
         on_true, on_predicted = keep[true_frames], keep[predicted_frames]
         precision = ratio(_count(predicted_hit & on_predicted), _count(on_predicted))
         recall = ratio(_count(true_hit & on_true), _count(on_true))
+        pitch_mae, yaw_mae = np.abs(camera_true[keep] - camera_predicted[keep]).mean(0)
         points.append(
             KeptPoint(
                 share=count / frames,
@@ -132,6 +135,7 @@ def kept_curve(
                     r_squared(camera_true[keep, 0], camera_predicted[keep, 0]),
                     r_squared(camera_true[keep, 1], camera_predicted[keep, 1]),
                 ),
+                camera_mae=(float(pitch_mae), float(yaw_mae)),
             )
         )
     return tuple(points)

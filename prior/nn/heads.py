@@ -1,4 +1,4 @@
-"""Categorical action heads: linear -> divide by the model's temperature -> log-softmax in float32 (VPT's lib/action_head.py)."""
+"""Categorical action heads: linear, divided by the model's temperature, log-softmax in float32 (VPT's action_head.py)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from prior.nn.layers import conv, dense
 
-
 BLOCKS = 2
 """Residual blocks in each stack."""
 
@@ -52,7 +51,9 @@ class DownStack(nn.Module):
 class ImpalaCNN(nn.Module):
     """(N, C, H, W) float in [0, 1] (or features of a stem) -> (N, 256)."""
 
-    def __init__(self, image: tuple[int, int, int], channels: Sequence[int], first_norm: bool, outputs: int = 256) -> None:
+    def __init__(
+        self, image: tuple[int, int, int], channels: Sequence[int], first_norm: bool, outputs: int = 256
+    ) -> None:
         super().__init__()
         height, width, inputs = image
         scale = math.sqrt(3) / math.sqrt(BLOCKS)

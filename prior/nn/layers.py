@@ -55,7 +55,9 @@ def dense(inputs: int, outputs: int, norm: bool = True, activate: bool = True, i
     )
 
 
-def conv(inputs: int, outputs: int, norm: bool = True, init_scale: float = 1.0, kernel: int = 3, stride: int = 1) -> FanIn:
+def conv(
+    inputs: int, outputs: int, norm: bool = True, init_scale: float = 1.0, kernel: int = 3, stride: int = 1
+) -> FanIn:
     """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), zero-padded by half the kernel."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=not norm)
     return FanIn(layer, _norm("group" if norm else "none", inputs), True, init_scale)

@@ -1,0 +1,119 @@
+"""Batches of clips for training: what is drawn depends on (seed, step) alone, so that a resumed run sees what an
+unbroken one would have seen.
+
+Augmentation is constant over a clip (VPT, appendix D.1): brightness, contrast, saturation and hue for every stem, and
+mirroring, which trades left for right, turns yaw's sign and swaps the hotbar's ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS
+from idm.cache import CachedRecording
+from idm.config import IDMConfig
+
+_MIRROR = np.arange(len(BUTTON_INDEX))
+for _left, _right in MIRRORED_BUTTONS:
+    _MIRROR[BUTTON_INDEX[_left]], _MIRROR[BUTTON_INDEX[_right]] = BUTTON_INDEX[_right], BUTTON_INDEX[_left]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images uint8 (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w), buttons float (B, T, 20), camera degrees
+    (B, T, 2), gui (B, T) 1 where a GUI was open, weight (B, T): 0 where the record was broken or lies outside."""
+
+    images: Tensor
+    motion: Tensor
+    buttons: Tensor
+    camera: Tensor
+    gui: Tensor
+    weight: Tensor
+
+
+def _clip(
+    recording: CachedRecording, start: int, length: int, halo: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Frames start - halo .. start + length + halo, black outside the recording."""
+    first, last = start - halo, start + length + halo
+    inside = slice(max(first, 0), min(last, len(recording)))
+    images = np.zeros((last - first, *recording.inputs.images.shape[1:]), np.uint8)
+    motion = np.zeros((last - first, *recording.inputs.motion.shape[1:]), np.float16)
+    at = slice(inside.start - first, inside.stop - first)
+    images[at], motion[at] = recording.inputs.images[inside], recording.inputs.motion[inside]
+    return images, motion
+
+
+def colour_jitter(images: NDArray[np.uint8], rng: np.random.Generator, strength: float = 0.2) -> NDArray[np.uint8]:
+    """One change of brightness, contrast, saturation and hue for a whole clip, uint8 (T, H, W, 3) -> the same.
+
+    All four are linear in colour, so they are one 3x3 matrix and an offset. Hue turns about the grey axis.
+    """
+    brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, 3)
+    angle = rng.uniform(-strength, strength) * np.pi / 2
+    axis = np.full((3, 3), 1 / 3)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    hue = np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * axis
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    matrix = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * luma) @ hue
+    offset = 127 * brightness * (1 - contrast)
+    import cv2
+
+    flat = images.reshape(-1, images.shape[2], 3)
+    out = cv2.transform(flat, np.concatenate([matrix, np.full((3, 1), offset)], 1).astype(np.float32))
+    jittered: NDArray[np.uint8] = out.reshape(images.shape)
+    return jittered
+
+
+def mirror(
+    images: NDArray[np.uint8], motion: NDArray[np.float16], buttons: NDArray[np.bool_], camera: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
+    """The clip as a left-handed player would have recorded it."""
+    motion = motion[..., ::-1].copy()
+    if motion.shape[1]:
+        motion[:, 0] *= -1  # the flow's x
+    return images[:, :, ::-1], motion, buttons[:, _MIRROR], camera * np.array([1, -1], np.float32)
+
+
+class ClipSampler:
+    """Draws clips of ``length`` frames from recordings, each frame equally likely."""
+
+    def __init__(
+        self, recordings: list[CachedRecording], config: IDMConfig, batch: int, length: int, seed: int, augment: bool
+    ) -> None:
+        if not recordings:
+            raise ValueError("no recordings to draw clips from")
+        self.recordings, self.config, self.batch, self.length = recordings, config, batch, length
+        self.seed, self.augment = seed, augment
+        frames = np.array([len(r) for r in recordings], float)
+        self._share = frames / frames.sum()
+
+    def draw(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        rows = [self._one(rng) for _ in range(self.batch)]
+        images, motion, buttons, camera, gui, weight = (np.stack(column) for column in zip(*rows, strict=True))
+        return Batch(
+            torch.from_numpy(images), torch.from_numpy(motion), torch.from_numpy(buttons.astype(np.float32)),
+            torch.from_numpy(camera), torch.from_numpy(gui), torch.from_numpy(weight),
+        )  # fmt: skip
+
+    def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
+        recording = self.recordings[rng.choice(len(self.recordings), p=self._share)]
+        start = int(rng.integers(0, max(len(recording) - self.length, 0) + 1))
+        images, motion = _clip(recording, start, self.length, self.config.halo)
+        here = min(self.length, len(recording) - start)
+        buttons, camera = np.zeros((self.length, 20), bool), np.zeros((self.length, 2), np.float32)
+        gui, weight = np.zeros(self.length, np.float32), np.zeros(self.length, np.float32)
+        track = recording.actions[start : start + here]
+        buttons[:here], camera[:here] = track.buttons, track.camera
+        gui[:here], weight[:here] = track.gui_open, track.valid
+        if self.augment:
+            images = colour_jitter(images, rng)
+            if rng.random() < 0.5:
+                images, motion, buttons, camera = mirror(images, motion, buttons, camera)
+        return np.ascontiguousarray(images), motion, buttons, camera, gui, weight

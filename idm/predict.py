@@ -1,0 +1,112 @@
+"""Run a model over a stream of frame inputs: trunk once a frame, transformer over overlapping windows, middles kept.
+
+The grid of blocks and windows is fixed by the video alone, never by what was computed before, so that a labelling that
+was interrupted and resumed gives the same numbers to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from idm.inputs import FrameInputs
+from idm.model import InverseDynamicsModel
+
+
+@dataclass(frozen=True)
+class RawPredictions:
+    """odds: float32 (T, 20) log-odds of held. camera: float32 (T, 2, 11) log-probabilities. gui: float32 (T,) log-odds of
+    an open GUI, NaN where the model does not say. start: first frame's index."""
+
+    start: int
+    odds: NDArray[np.float32]
+    camera: NDArray[np.float32]
+    gui: NDArray[np.float32]
+
+    @classmethod
+    def join(cls, parts: list[RawPredictions]) -> RawPredictions:
+        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("odds", "camera", "gui"))
+        return cls(parts[0].start, *columns)
+
+    def __len__(self) -> int:
+        return len(self.odds)
+
+
+class WindowPredictor:
+    """Streams inputs in blocks of half a window; emits half a window of predictions for each.
+
+    A window covers two blocks. Of each window the middle half is kept, of the first also its beginning, of the last also
+    its end (VPT labels so). Memory is two blocks of inputs and features, however long the video.
+    """
+
+    def __init__(self, model: InverseDynamicsModel) -> None:
+        self.model = model
+        self.block = model.config.window // 2
+        if self.block % 2:
+            raise ValueError(f"window {model.config.window} must be a multiple of 4")
+
+    @torch.inference_mode()
+    def _features(self, before: FrameInputs, block: FrameInputs, after: FrameInputs) -> torch.Tensor:
+        joined = FrameInputs.join([before, block, after])
+        device = self.model.device
+        return self.model.frame_features(
+            torch.from_numpy(joined.images).to(device), torch.from_numpy(joined.motion).to(device)
+        )
+
+    def features(self, blocks: Iterable[FrameInputs], first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
+        """Blocks of inputs in order -> (block index, features (T, D)), skipping the work of blocks before ``first``."""
+        halo, config = self.model.config.halo, self.model.config
+        before, now = FrameInputs.blank(halo, config), None
+        for index, after in enumerate(_with_end(blocks)):
+            if now is not None:
+                if after is None:
+                    neighbours = FrameInputs.blank(halo, config)
+                else:
+                    neighbours = FrameInputs.join([after[:halo], FrameInputs.blank(max(halo - len(after), 0), config)])
+                if index - 1 >= first:
+                    yield index - 1, self._features(before, now, neighbours)
+                before = FrameInputs.join([before, now])[-halo:] if len(now) < halo else now[-halo:]
+            now = after
+
+    @torch.inference_mode()
+    def _window(self, features: torch.Tensor, start: int, keep: slice) -> RawPredictions:
+        out = self.model.window_logprobs(features[None])
+        buttons, camera = out.buttons[0, keep].float().cpu().numpy(), out.camera[0, keep].float().cpu().numpy()
+        gui = np.full(len(buttons), np.nan, np.float32)
+        if out.gui is not None:
+            gui = (out.gui[0, keep, 1] - out.gui[0, keep, 0]).float().cpu().numpy()
+        return RawPredictions(start + keep.start, buttons[..., 1] - buttons[..., 0], camera, gui)
+
+    def predict(self, blocks: Iterable[FrameInputs], first: int = 0) -> Iterator[RawPredictions]:
+        """Predictions in order, every frame once. With ``first`` = b the first result begins at the middle of block b
+        (at its beginning if b is 0), exactly as in a run from the start."""
+        previous: tuple[int, torch.Tensor] | None = None
+        quarter = self.block // 2
+        whole = True
+        for index, features in self.features(blocks, first):
+            if previous is None:
+                previous = (index, features)
+                continue
+            start = previous[0] * self.block
+            begin = 0 if previous[0] == 0 else quarter
+            window = torch.cat([previous[1], features])
+            yield self._window(window, start, slice(begin, self.block + min(quarter, len(features))))
+            whole = len(features) > quarter
+            last, previous = window, (index, features)
+        if previous is None:
+            return
+        index, features = previous
+        if index == 0:
+            yield self._window(features, 0, slice(0, len(features)))
+        elif index > first and whole:  # a lone last block was covered by the window before it
+            start = (index - 1) * self.block
+            yield self._window(last, start, slice(self.block + quarter, len(last)))
+
+
+def _with_end(blocks: Iterable[FrameInputs]) -> Iterator[FrameInputs | None]:
+    yield from blocks
+    yield None

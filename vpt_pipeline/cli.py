@@ -1,0 +1,93 @@
+"""The ``vpt`` command: one table of verbs; a verb's module is imported only when the verb is used.
+
+So ``vpt --help`` answers at once on a bare install, and a missing optional package breaks only the verb that needs it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: the module that holds its ``main``, the name of its settings class, and what it is for."""
+
+    module: str
+    config: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb("vpt_pipeline.demo", "DemoConfig", "the whole pipeline in the embedded game, ending in a report"),
+    "record": Verb("vpt_pipeline.record", "RecordConfig", "record scripted play: video, actions and game events"),
+    "train-idm": Verb("vpt_pipeline.train_idm", "TrainIdmConfig", "train an inverse dynamics model on recordings"),
+    "label": Verb("vpt_pipeline.label", "LabelConfig", "write which actions were taken in videos that have none"),
+    "eval-idm": Verb("vpt_pipeline.eval_idm", "EvalIdmConfig", "judge labels against recorded actions"),
+    "inspect": Verb(
+        "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
+    ),
+    "doctor": Verb(
+        "vpt_pipeline.doctor", "DoctorConfig", "what works on this machine, what is missing and what mends it"
+    ),
+}
+
+
+def usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [
+        "usage: vpt VERB [options]      (vpt VERB --help explains a verb)",
+        "",
+        "From game video to an agent. Verbs:",
+        "",
+    ]
+    lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    lines += ["", "Start with `vpt demo`; for your own videos: `vpt label VIDEO... --model MODEL`.", ""]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb. Returns the exit code: 0 done, 1 done but something was refused, 2 wrong use or bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"vpt-pipeline {version('vpt-pipeline')}")
+        return 0
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, 1)
+        hint = f" Did you mean `vpt {near[0]}`?" if near else ""
+        print(f"vpt: there is no verb {name!r}.{hint} `vpt --help` lists them.", file=sys.stderr)
+        return 2
+    return _run(name, VERBS[name], rest)
+
+
+def _run(name: str, verb: Verb, rest: list[str]) -> int:
+    try:
+        module = importlib.import_module(verb.module)
+    except ModuleNotFoundError as error:
+        print(
+            f"vpt {name}: the package {error.name!r} is missing. `vpt doctor` says how to install it.", file=sys.stderr
+        )
+        return 2
+    import tyro
+
+    config = tyro.cli(getattr(module, verb.config), prog=f"vpt {name}", args=rest, description=module.__doc__)
+    try:
+        return int(module.main(config))
+    except (ValueError, OSError) as error:
+        print(f"vpt {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nvpt {name}: stopped. The same command again goes on where it stopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

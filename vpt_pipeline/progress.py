@@ -1,0 +1,73 @@
+"""Progress bars with rates and time left, the same for every command; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(stderr=True)
+
+
+class Bar:
+    """One line of progress: ``bar.advance(n)``, ``bar.note("loss 1.2")``."""
+
+    def __init__(self, title: str, total: int | None, unit: str, progress: Progress | None) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self._progress, self._task = (
+            progress,
+            None if progress is None else progress.add_task(title, total=total, note=""),
+        )
+        self._done, self._skipped, self._note = 0, 0, ""
+        self._begun = self._said = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        self._done += count
+        rate = (self._done - self._skipped) / max(time.monotonic() - self._begun, 1e-9)
+        text = f"{rate:,.0f} {self.unit}/s {self._note}"
+        if self._progress is not None:
+            self._progress.update(TaskID(self._task or 0), completed=self._done, note=text)
+        elif time.monotonic() - self._said > 15:
+            self._said = time.monotonic()
+            of = f"/{self.total}" if self.total else ""
+            left = f", {(self.total - self._done) / rate:,.0f} s left" if self.total and rate else ""
+            print(f"  {self.title}: {self._done}{of} {self.unit}, {text}{left}", file=sys.stderr, flush=True)
+
+    def skip(self, count: int) -> None:
+        """What was already done before this run: counts as done, not towards the rate."""
+        self._done += count
+        self._skipped += count
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None, unit: str) -> Iterator[Bar]:
+    """A live bar on a terminal; elsewhere (a log, a pipe) a plain line every 15 seconds."""
+    if not console.is_terminal:
+        yield Bar(title, total, unit, None)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, expand=True) as progress:
+        yield Bar(title, total, unit, progress)
+
+
+def say(text: str) -> None:
+    """A line for the person who runs the command (rich markup allowed)."""
+    console.print(text, highlight=False)
