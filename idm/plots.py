@@ -100,7 +100,7 @@ def reliability_diagram(scores: IdmScores) -> bytes:
 
 def kept_share_curves(scores: IdmScores) -> bytes:
     """Quality of what is kept against the share of frames kept: keys by button confidence, camera by its own."""
-    with _figure(10.5, 3.7, columns=3) as (figure, (keys, fit, error)):
+    with _figure(10.5, 4.3, columns=3) as (figure, (keys, fit, error)):
         points = scores.kept_by_button_confidence
         lines = (
             ("event F1 within ±1", [p.event_f1 for p in points], BLUE, "o-"),
@@ -122,7 +122,7 @@ def kept_share_curves(scores: IdmScores) -> bytes:
         error.set_ylim(bottom=0)
         for axes in (keys, fit, error):
             axes.set(xlabel="frames kept, %, surest first", xlim=(103, 0))
-            axes.legend(loc="lower left")
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), borderpad=0)
         return _png(figure)
 
 
