@@ -13,7 +13,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=[f"{room}{rest}" for room in ("vpt_pipeline", "idm", "prior", "search_agent", "data") for rest in ("", ".*")]),
-    package_data={"vpt_pipeline.envs.luanti": ["*.c", "bridge/*"], "": ["py.typed"]},
+    package_data={"vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"], "": ["py.typed"]},
     install_requires=[
         "torch>=2.6",
         "numpy>=1.26",

@@ -20,7 +20,7 @@ def _start_jobs(jobs: queue.Queue[_Job]) -> None:
     while True:
         answer, command, options = jobs.get()
         try:
-            child: subprocess.Popen[bytes] = subprocess.Popen(command, **options)
+            child: Any = subprocess.Popen(command, **options)
             answer.set_result(child)
         except BaseException as error:
             answer.set_exception(error)

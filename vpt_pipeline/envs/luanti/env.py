@@ -55,7 +55,7 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
     starts a new one.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium's name for it
     render_mode = "rgb_array"
 
     def __init__(
@@ -79,12 +79,11 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self._closing = contextlib.ExitStack()
         self._task: EpisodeTask | None = None
         self._frame: NDArray[np.uint8] = np.zeros((self.size[1], self.size[0], 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(
-            {"pov": gymnasium.spaces.Box(0, 255, (self.size[1], self.size[0], 3), np.uint8)}
-        )
+        pov = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
+        self.observation_space = cast("gymnasium.Space[Observation]", gymnasium.spaces.Dict({"pov": pov}))
         keys: dict[str, gymnasium.Space[Any]] = {name: gymnasium.spaces.Discrete(2) for name in ENV_BUTTONS}
         keys["camera"] = gymnasium.spaces.Box(-180.0, 180.0, (2,), np.float32)
-        self.action_space = gymnasium.spaces.Dict(keys)  # type: ignore[assignment]
+        self.action_space = gymnasium.spaces.Dict(keys)
 
     # ------------------------------------------------------------ gymnasium
     def reset(

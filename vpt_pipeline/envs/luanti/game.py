@@ -24,7 +24,7 @@ from vpt_pipeline.envs.luanti.children import game_environment, spawn
 from vpt_pipeline.envs.luanti.display import Display
 from vpt_pipeline.envs.luanti.shim import GAME, can_fix_addresses, shim_library
 
-# The layouts and numbers of lockstep.c
+# The layouts and numbers of lockstep_frame.c
 _COMMAND, _EVENT, _REPLY = struct.Struct("<IIiiI"), struct.Struct("<II"), struct.Struct("<IIIIiiqdd")
 _STEP, _QUIT, _LET_GO = 1, 2, 3
 _KEY, _BUTTON = 0, 2  # released; one more for pressed

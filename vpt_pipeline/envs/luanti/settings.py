@@ -42,13 +42,15 @@ def interface_scale(size: tuple[int, int]) -> dict[str, float]:
     """Settings that keep HUD and GUI at the same share of the frame at every size: a hotbar of about 40 % of its width.
 
     The engine cuts ``hud_scaling`` off below 0.5, and its product with the display's density is what counts; so the
-    density is set to 0.5 (the least that the engine takes), which allows for frames down to 320x180.
+    density is set to 0.5 (the least that the engine takes), which allows for frames down to 320x180. The GUI is
+    measured in shares of the window already.
     """
     density, scale = 0.5, min(size[1] / 750, size[0] / 1333)
     return {
         "display_density_factor": density,
         "hud_scaling": round(max(0.5, scale / density), 4),
-        "gui_scaling": round(max(0.5, scale / density), 4),
+        "gui_scaling": 1.0,
+        "font_size": max(8, round(16 * scale / 0.48)),
     }
 
 

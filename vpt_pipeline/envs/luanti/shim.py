@@ -15,7 +15,7 @@ from vpt_pipeline.envs.luanti.cache import cache_folder
 GAME = Path("/usr/games/minetest")
 SUPPORTED = "5.6."
 INSTALL = "apt-get install --no-install-recommends minetest minetest-data xvfb libgl1-mesa-dri gcc libc6-dev"
-SOURCE = Path(__file__).with_name("lockstep.c")
+SOURCES = sorted(Path(__file__).parent.glob("lockstep*.[ch]"))
 
 
 class LuantiUnavailable(RuntimeError):  # noqa: N818 - the name that says it best
@@ -57,14 +57,23 @@ def can_fix_addresses() -> bool:
 
 
 def shim_library() -> Path:
-    """The compiled shim; built on first use, named after its source's hash, moved into place whole."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    """The compiled shim; built on first use, named after its sources's hash, moved into place whole."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]
     library = cache_folder() / f"lockstep-{digest}.so"
     if not library.exists():
         part = library.with_name(f"{library.name}.{os.getpid()}.part")
-        command = ["cc", "-O2", "-shared", "-fPIC", "-o", str(part), str(SOURCE), "-ldl"]
+        command = [
+            "cc",
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-o",
+            str(part),
+            *(str(path) for path in SOURCES if path.suffix == ".c"),
+            "-ldl",
+        ]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
-            raise LuantiUnavailable(f"the lock-step shim {SOURCE} does not compile:\n{result.stderr}")
+            raise LuantiUnavailable(f"the lock-step shim ({SOURCES[0].parent}) does not compile:\n{result.stderr}")
         part.replace(library)
     return library

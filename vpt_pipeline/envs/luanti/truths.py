@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from data.actions import DEGREES_PER_COUNT
@@ -18,6 +17,13 @@ PITCH_LIMIT = 89.5
 def wrap(degrees: float) -> float:
     """The same direction in [-180, 180)."""
     return (degrees + 180.0) % 360.0 - 180.0
+
+
+def _whole(value: Any) -> Any:
+    """The bridge's JSON knows only floats; counts and node positions are whole numbers."""
+    if isinstance(value, list):
+        return tuple(_whole(part) for part in value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class EpisodeTruth:
@@ -50,14 +56,14 @@ class EpisodeTruth:
         self.yaw = wrap(self.yaw + counts[0] * DEGREES_PER_COUNT)
         return self.pitch - before, counts[0] * DEGREES_PER_COUNT
 
-    def _count(self, event: Mapping[str, Any]) -> None:
-        kind = event["type"]
+    def _count(self, event: dict[str, Any]) -> None:
+        kind, count = event["type"], event.get("count", 1)
         if kind == "dig":
             self._dug[event["node"]] += 1
         elif kind == "place":
             self._placed[event["node"]] += 1
         elif kind == "craft" or (kind == "pickup" and not event["own"]):
-            self._gained[event["item"]] += event["count"]
+            self._gained[event["item"]] += count
 
     def info(
         self,
@@ -68,7 +74,8 @@ class EpisodeTruth:
         ended: str = "",
     ) -> GameTruth:
         """The truth after a step; takes the events and answers that came with it."""
-        line, events, answers = game.truth, game.events, game.answers
+        line, answers = game.truth, game.answers
+        events = [{name: _whole(value) for name, value in event.items()} for event in game.events]
         game.events, game.answers = [], {}
         for event in events:
             self._count(event)

@@ -29,7 +29,7 @@ minetest.get_server_status = function() return "" end
 minetest.register_on_joinplayer(function(player)
   player:hud_set_hotbar_itemcount(9)
   player:hud_set_flags {minimap = false}
-  player:get_inventory():set_size("main", 36)
+  player:get_inventory():set_size("main", 32) -- as many as the inventory window shows
   local name = player:get_player_name()
   local privileges = minetest.get_player_privs(name)
   privileges.fast, privileges.interact = true, true
