@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from data.actions import DEGREES_PER_COUNT
+from vpt_pipeline.envs.luanti.layout import slot_position
 from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.routes import head_for
 
@@ -37,10 +39,10 @@ def sweep(body: Body) -> Script:
 def go_through_hotbar(body: Body) -> Script:
     """Tap several hotbar keys, one after the other or here and there."""
     slot, step = body.truth["hotbar"], 1 if body.chance(0.6) else -1
-    in_order = body.chance(0.5)
+    in_order = body.chance(0.4)
     walking = ("forward",) if body.chance(0.5) else ()
     for _ in range(int(body.rng.integers(2, 6))):
-        slot = (slot + (step if in_order else int(body.rng.integers(1, 9)))) % 9
+        slot = (slot + step) % 9 if in_order else body.habits.another_slot(slot)
         yield from body.select(slot, walking)
         yield from body.wait(int(body.rng.integers(1, 9)), walking)
 
@@ -81,24 +83,25 @@ def fetch(body: Body) -> Script:
 
 def use_inventory(body: Body) -> Script:
     """Open the inventory, move the cursor over it, sometimes lift a stack and put it back, and close it again."""
-    yield from body.wait(int(body.rng.integers(2, 8)))
+    yield from body.wait(int(body.rng.integers(2, 6)))
     yield from body.tap("inventory")
     yield from body.wait(int(body.rng.integers(2, 6)))
-    if body.truth["gui_open"]:
-        left, top = body.truth["cursor"]
-        width = 2 * left  # the cursor starts in the middle of the frame
-        for _ in range(int(body.rng.integers(1, 5))):
-            target = left + body.between(-0.07, 0.07) * width, top + body.between(-0.02, 0.08) * width
-            yield from move_cursor(body, target)
-            yield from body.wait(int(body.rng.integers(2, 10)))
-            if body.chance(0.4):
-                yield from body.tap("attack")
-                yield from body.wait(int(body.rng.integers(2, 8)))
-                yield from body.tap("attack")
-        yield from body.wait(int(body.rng.integers(2, 10)))
+    width, height = 2 * body.truth["cursor"][0], 2 * body.truth["cursor"][1]  # the cursor starts in the middle
+    for _ in range(int(body.rng.integers(1, 4))):
+        if not body.truth["gui_open"]:
+            return
+        index = int(body.rng.integers(0, 27))
+        yield from move_cursor(body, slot_position((width, height), "main", index))
+        yield from body.wait(int(body.rng.integers(1, 7)))
+        filled = any(slot == index for slot, _, _ in body.truth["slots"])
+        if filled and body.chance(0.5):
+            yield from body.tap("attack")
+            yield from body.wait(int(body.rng.integers(2, 8)))
+            yield from body.tap("attack")
+    yield from body.wait(int(body.rng.integers(1, 8)))
     if body.truth["gui_open"]:
         yield from body.tap("inventory")
-    yield from body.wait(int(body.rng.integers(2, 6)))
+    yield from body.wait(int(body.rng.integers(2, 5)))
 
 
 def move_cursor(body: Body, target: tuple[float, float]) -> Script:
@@ -106,9 +109,9 @@ def move_cursor(body: Body, target: tuple[float, float]) -> Script:
     for _ in range(30):
         x, y = body.truth["cursor"]
         dx, dy = target[0] - x, target[1] - y
-        if not body.truth["gui_open"] or max(abs(dx), abs(dy)) < 3:
+        if not body.truth["gui_open"] or max(abs(dx), abs(dy)) < 2:
             return
-        pull = 0.15 * body.between(0.25, 0.45)  # 0.15 degrees a count
+        pull = DEGREES_PER_COUNT * body.between(0.3, 0.5)
         yield body.frame(push=(max(-3.0, min(3.0, dy * pull)), max(-3.0, min(3.0, dx * pull))))
 
 

@@ -21,6 +21,7 @@ ANSWER_FRAMES = 8
 
 Script = Generator[Action, None, None]
 NOTHING: frozenset[str] = frozenset()
+MOVEMENT = frozenset({"forward", "back", "left", "right"})
 
 
 class AnswersQuestions(Protocol):
@@ -131,7 +132,7 @@ class Body:
         elif self.truth["gui_open"]:
             camera = self._mouse.still()
         else:
-            camera = self._mouse.rest()
+            camera = self._mouse.rest(moving=bool(MOVEMENT & wanted))
         return Action(self._keys.settle(wanted), camera)
 
     def ask(

@@ -32,6 +32,7 @@ class Habits:
         self._left: dict[str, int] = {}  # running habit -> frames left
         self._side = "left"
         self._slot = 0
+        self._tapped = np.zeros(9)  # how often each slot was chosen for no reason
         self.glance = (0.0, 0.0)  # where a running glance looks, (pitch, yaw) degrees off the way
 
     def buttons(self, free: Set[str], forward: bool, walking: bool, grounded: bool, slot: int) -> set[str]:
@@ -63,6 +64,14 @@ class Habits:
     def stop(self) -> None:
         self._left.clear()
 
+    def another_slot(self, selected: int) -> int:
+        """Some slot (0-8) other than the selected one, rather one that was seldom chosen so far."""
+        liking = np.exp(-0.7 * (self._tapped - self._tapped.min()))
+        liking[selected] = 0.0
+        slot = int(self._rng.choice(9, p=liking / liking.sum()))
+        self._tapped[slot] += 1
+        return slot
+
     def _may_start(self, name: str, walking: bool, grounded: bool) -> bool:
         if name in ("hop", "sprint", "strafe", "glance") and not walking:
             return False
@@ -74,7 +83,7 @@ class Habits:
         rng, style = self._rng, self._style
         if name in ("hotbar", "hop", "swing"):
             if name == "hotbar":
-                self._slot = (slot + int(rng.integers(1, 9))) % 9  # another than the selected one
+                self._slot = self.another_slot(slot)
             return int(rng.integers(style.tap[0], style.tap[1] + 1))
         if name == "strafe":
             self._side = "left" if rng.random() < 0.5 else "right"

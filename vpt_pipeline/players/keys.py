@@ -39,8 +39,8 @@ class Keys:
             if name not in want and (self._shortest[name] <= 0 or crossed):
                 del self._shortest[name]
                 self._gap[name] = GAP_FRAMES
-        for name in sorted(want - self._shortest.keys()):
-            if name not in self._gap:
+        for name in sorted(want - self._shortest.keys()):  # "forward" comes before "sprint"
+            if name not in self._gap and not (name == "sprint" and "forward" not in self._shortest):
                 self._shortest[name] = self._hold_frames(name)
         return self.held
 

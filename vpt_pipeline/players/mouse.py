@@ -52,10 +52,10 @@ class Mouse:
         self._speed[:] = 0.0
         return 0.0, 0.0
 
-    def rest(self) -> Turn:
-        """Nothing to look at: only a fidget now and then."""
+    def rest(self, moving: bool) -> Turn:
+        """Nothing to look at: only a fidget now and then, more of them while the player moves."""
         self._speed[:] = 0.0
-        if not self._plan and self._rng.random() < 1.5 * self._style.fidgets / FRAMES_A_MINUTE:
+        if not self._plan and self._rng.random() < (4 if moving else 1.5) * self._style.fidgets / FRAMES_A_MINUTE:
             self._plan_stroke(
                 (
                     float(self._rng.normal(0, self._style.fidget_size)),

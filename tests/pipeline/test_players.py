@@ -1,0 +1,137 @@
+"""Players press keys and move the mouse like people, keep to what the game can show, and repeat with their seed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from data.actions import BUTTONS, DEGREES_PER_COUNT, Action, ActionTrack
+from tests.pipeline.fake_world import FakeWorld
+from vpt_pipeline.players import STYLES, ScriptedPlayer
+from vpt_pipeline.players.keys import Keys
+from vpt_pipeline.players.mouse import Mouse, bell_steps
+from vpt_pipeline.players.scripts import SCRIPTS
+from vpt_pipeline.tasks import TASKS
+
+
+def play(task: str, style: str, seed: int, frames: int) -> tuple[ActionTrack, list[bool]]:
+    """Actions of play in the fake world, and for each frame whether the player stood on the ground."""
+    world = FakeWorld()
+    _, truth = world.reset(seed=seed)
+    player = ScriptedPlayer(world, task, style, seed)
+    player.reset(truth)
+    actions: list[Action] = []
+    grounded: list[bool] = []
+    for _ in range(frames):
+        grounded.append(truth["position"][1] <= 10.5)
+        action = player.act(truth)
+        actions.append(action)
+        truth = world.step(action.to_env())[-1]
+    return ActionTrack.from_actions(actions), grounded
+
+
+@pytest.fixture(scope="module")
+def freeplay() -> dict[str, tuple[ActionTrack, list[bool]]]:
+    return {style: play("freeplay", style, 5, 6000) for style in STYLES}
+
+
+def runs(column: np.ndarray) -> list[int]:
+    """Lengths of the stretches in which a button is held."""
+    return [len(list(group)) for down, group in itertools.groupby(column.tolist()) if down]
+
+
+def test_the_mouse_arrives_and_moves_in_whole_counts() -> None:
+    for style in STYLES.values():
+        mouse, left = Mouse(style, np.random.default_rng(1)), np.array([-20.0, 130.0])
+        for _ in range(200):
+            turn = np.array(mouse.towards((float(left[0]), float(left[1])), tolerance=2.0))
+            counts = turn / DEGREES_PER_COUNT
+            assert np.allclose(counts, np.round(counts), atol=1e-6)
+            assert np.abs(turn).max() <= 1.5 * style.turn_peak + 1
+            left = left - turn
+        assert np.hypot(*left) < 3.0, style.name
+
+
+def test_strokes_are_bells_that_cover_their_distance() -> None:
+    for warp in (0.75, 1.0, 1.1):
+        steps = bell_steps(9, warp)
+        assert steps.sum() == pytest.approx(1.0)
+        assert steps.argmax() not in (0, 8) and (steps >= 0).all()
+
+
+def test_keys_stay_down_as_long_as_fingers_do_and_opposites_never_meet() -> None:
+    style = STYLES["twitchy"]
+    keys, rng = Keys(style, np.random.default_rng(0)), np.random.default_rng(1)
+    wishes = [
+        {name for name in ("forward", "back", "left", "right", "sprint") if rng.random() < 0.4} for _ in range(2000)
+    ]
+    held = [keys.settle(wish) for wish in wishes]
+    for down in held:
+        assert not {"forward", "back"} <= down and not {"left", "right"} <= down
+        assert "sprint" not in down or "forward" in down
+    alone = Keys(style, np.random.default_rng(0))
+    pressed = [alone.settle({"jump"} if frame % 20 == 0 else ()) for frame in range(200)]
+    assert runs(np.array(["jump" in down for down in pressed])) and all(
+        style.tap[0] <= length <= style.tap[1] for length in runs(np.array(["jump" in down for down in pressed]))
+    )
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, freeplay: dict) -> None:
+    track, grounded = freeplay[style]
+    down = {name: track.buttons[:, index] for index, name in enumerate(BUTTONS)}
+    presses = {name: len(runs(column)) for name, column in down.items()}
+    for name in BUTTONS:  # half of ten minutes
+        least = 4 if name in ("drop", "inventory") or name.startswith("hotbar") else 12
+        assert presses[name] >= least, presses
+    assert not (down["forward"] & down["back"]).any() and not (down["left"] & down["right"]).any()
+    assert not (down["sprint"] & ~down["forward"]).any()
+    for name in BUTTONS:
+        assert np.median(runs(down[name])) >= 2, name
+    starts = np.flatnonzero(down["jump"] & ~np.r_[False, down["jump"][:-1]])
+    assert np.mean([grounded[frame] for frame in starts]) > 0.9  # a jump that begins in the air would not show
+
+
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_the_camera_rests_flicks_and_uses_both_axes(style: str, freeplay: dict) -> None:
+    camera = freeplay[style][0].camera
+    still = (camera == 0).all(1).mean()
+    assert 0.15 < still < 0.65
+    assert camera[:, 0].std() > 0.5 and camera[:, 1].std() > 1.0
+    assert np.abs(camera).max() < 20
+    assert (camera[:, 0] > 0).any() and (camera[:, 0] < 0).any()
+
+
+def test_styles_differ(freeplay: dict) -> None:
+    speed = {style: np.percentile(np.abs(track.camera[:, 1]), 98) for style, (track, _) in freeplay.items()}
+    assert speed["steady"] < speed["wanderer"] < speed["twitchy"]
+    assert len(STYLES) >= 4
+
+
+def test_equal_seeds_play_equally_and_others_do_not() -> None:
+    first, again, other = (play("freeplay", "brisk", seed, 500)[0] for seed in (3, 3, 4))
+    assert (first.buttons == again.buttons).all() and (first.camera == again.camera).all()
+    assert (first.buttons != other.buttons).any()
+
+
+@pytest.mark.parametrize("task", sorted(SCRIPTS))
+def test_every_task_is_played_without_end(task: str) -> None:
+    track, _ = play(task, "steady", 1, 800)
+    assert len(track) == 800 and track.buttons.any()
+
+
+def test_every_script_has_a_task_and_every_task_a_script() -> None:
+    assert set(SCRIPTS) == set(TASKS)
+    for task in TASKS.values():
+        assert len({episode.seed for episode in task.episodes}) == len(task.episodes) >= 5
+
+
+def test_unknown_names_are_told_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown task 'chess'.*travel"):
+        ScriptedPlayer(FakeWorld(), "chess", "steady", 0)
+    with pytest.raises(ValueError, match=r"unknown player 'bob'.*steady"):
+        ScriptedPlayer(FakeWorld(), "travel", "bob", 0)
+    with pytest.raises(ValueError, match="reset"):
+        ScriptedPlayer(FakeWorld(), "travel", "steady", 0).act(FakeWorld().reset()[1])
