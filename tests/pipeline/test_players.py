@@ -15,6 +15,8 @@ from vpt_pipeline.players.mouse import Mouse, bell_steps
 from vpt_pipeline.players.scripts import SCRIPTS
 from vpt_pipeline.tasks import TASKS
 
+Freeplay = dict[str, tuple[ActionTrack, list[bool]]]
+
 
 def play(task: str, style: str, seed: int, frames: int) -> tuple[ActionTrack, list[bool]]:
     """Actions of play in the fake world, and for each frame whether the player stood on the ground."""
@@ -33,7 +35,7 @@ def play(task: str, style: str, seed: int, frames: int) -> tuple[ActionTrack, li
 
 
 @pytest.fixture(scope="module")
-def freeplay() -> dict[str, tuple[ActionTrack, list[bool]]]:
+def freeplay() -> Freeplay:
     return {style: play("freeplay", style, 5, 6000) for style in STYLES}
 
 
@@ -79,7 +81,7 @@ def test_keys_stay_down_as_long_as_fingers_do_and_opposites_never_meet() -> None
 
 
 @pytest.mark.parametrize("style", sorted(STYLES))
-def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, freeplay: dict) -> None:
+def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, freeplay: Freeplay) -> None:
     track, grounded = freeplay[style]
     down = {name: track.buttons[:, index] for index, name in enumerate(BUTTONS)}
     presses = {name: len(runs(column)) for name, column in down.items()}
@@ -95,7 +97,7 @@ def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, free
 
 
 @pytest.mark.parametrize("style", sorted(STYLES))
-def test_the_camera_rests_flicks_and_uses_both_axes(style: str, freeplay: dict) -> None:
+def test_the_camera_rests_flicks_and_uses_both_axes(style: str, freeplay: Freeplay) -> None:
     camera = freeplay[style][0].camera
     still = (camera == 0).all(1).mean()
     assert 0.15 < still < 0.65
@@ -104,7 +106,7 @@ def test_the_camera_rests_flicks_and_uses_both_axes(style: str, freeplay: dict) 
     assert (camera[:, 0] > 0).any() and (camera[:, 0] < 0).any()
 
 
-def test_styles_differ(freeplay: dict) -> None:
+def test_styles_differ(freeplay: Freeplay) -> None:
     speed = {style: np.percentile(np.abs(track.camera[:, 1]), 98) for style, (track, _) in freeplay.items()}
     assert speed["steady"] < speed["wanderer"] < speed["twitchy"]
     assert len(STYLES) >= 4

@@ -1,0 +1,215 @@
+"""Record scripted play in the embedded game, in OpenAI's contractor format: video, actions, and the game's events.
+
+Several games run side by side. Finished recordings are kept, so the same command again goes on where it stopped, and
+more episodes can be added to a folder. A game that dies is started anew and its episode recorded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import multiprocessing
+import queue
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from data.actions import BUTTONS
+from data.recording import Recording
+from vpt_pipeline.envs import make_env
+from vpt_pipeline.players import STYLES
+from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.recorder import TICK_RATE, EpisodePlan, record_episode
+from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
+
+GAMES_WITH_PLAYERS = ("luanti",)
+ATTEMPTS = 3
+"""How often an episode is begun before its failure is the command's."""
+REPORT_FRAMES = 20
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """Settings of `vpt record`."""
+
+    out: Annotated[Path, tyro.conf.Positional] = Path("runs/play")
+    """Folder for the recordings: NAME.mp4, NAME.jsonl, NAME.meta.json."""
+    task: tuple[str, ...] = ("freeplay",)
+    """What is played: travel, logs, dirt, seeds, flowers, pillar, hunt, explore, or freeplay (some of everything)."""
+    player: tuple[str, ...] = ("steady", "twitchy", "wanderer")
+    """Who plays: steady, twitchy, wanderer, brisk. Keep one out of training and judge the model on that one."""
+    episodes: int = 2
+    """Episodes of each task by each player."""
+    minutes: float = 3.0
+    """Length of an episode in minutes of play."""
+    steps: int | None = None
+    """Length of an episode in frames (20 a second), instead of minutes."""
+    size: tuple[int, int] = (320, 180)
+    """Width and height of the video. VPT's own recordings are 640 360."""
+    seed: int = 0
+    """Seed of the first episode; the others count on. It decides the start and every choice of the player."""
+    game: str = "luanti"
+    """The game to record in."""
+    workers: int = 2
+    """Games at the same time. One takes about one core."""
+
+
+def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
+    """The recordings that a config asks for, each with its own seed. Raises ValueError for what cannot be played."""
+    _known("game", (config.game,), GAMES_WITH_PLAYERS)
+    _known("task", config.task, TASKS)
+    _known("player", config.player, STYLES)
+    steps = config.steps if config.steps is not None else round(config.minutes * 60 * TICK_RATE)
+    for what, value in (("episodes", config.episodes), ("steps", steps), ("workers", config.workers)):
+        if value < 1:
+            raise ValueError(f"{what} is {value}; expected at least 1")
+    plans = []
+    for task in config.task:
+        for number in range(config.episodes):
+            for index, player in enumerate(config.player):
+                seed = config.seed + number * len(config.player) + index
+                if not 0 <= seed < EVALUATION_SEEDS.start:
+                    raise ValueError(
+                        f"seed {seed}: expected 0 to {EVALUATION_SEEDS.start - 1}; those beyond are kept for evaluation"
+                    )
+                world = TASKS[task].episode(seed).map_seed
+                plans.append(EpisodePlan(config.game, task, player, seed, world, steps, config.size))
+    return plans
+
+
+def _known(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown {what} {name!r}: expected one of {', '.join(known)}{hint}")
+
+
+def record_many(
+    plans: Sequence[EpisodePlan],
+    folder: Path,
+    workers: int = 2,
+    advance: Callable[[int], None] = lambda frames: None,
+    warn: Callable[[str], None] = say,
+) -> list[Recording]:
+    """Record what is not there yet; returns the recordings of all plans, in order.
+
+    advance: told of frames as they are recorded (a negative number when an episode has to be begun again).
+    warn: told of every episode that is begun again. Raises the game's error when an episode fails for good.
+    """
+    todo = [plan for plan in plans if not plan.is_finished(folder)]
+    if workers == 1 or len(todo) == 1:
+        for plan in todo:
+            _record_with_retries(plan, folder, advance, warn)
+    elif todo:
+        _record_in_parallel(todo, folder, min(workers, len(todo)), advance, warn)
+    return [Recording(*plan.files(folder)) for plan in plans]
+
+
+def _record_with_retries(
+    plan: EpisodePlan, folder: Path, advance: Callable[[int], None], warn: Callable[[str], None]
+) -> None:
+    from vpt_pipeline.envs.luanti import GameDied
+
+    for attempt in range(1, ATTEMPTS + 1):
+        frames = Counter[str]()
+
+        def step(frames: Counter[str] = frames) -> None:
+            frames["done"] += 1
+            if frames["done"] % REPORT_FRAMES == 0:
+                advance(REPORT_FRAMES)
+                frames["told"] += REPORT_FRAMES
+
+        try:
+            with contextlib.closing(make_env(plan.game, plan.size)) as env:
+                record_episode(env, plan, folder, step)
+        except GameDied as error:
+            advance(-frames["told"])
+            if attempt == ATTEMPTS:
+                raise
+            warn(f"[yellow]{plan.name}: the game died after {frames['done']} frames, begun again:[/yellow] {error}")
+        else:
+            advance(plan.steps - frames["told"])  # an episode that ended early counts as done
+            return
+
+
+# ---- several at a time: each worker process plays one episode after the other and tells of its frames in a queue
+
+_messages: Any = None  # in a worker: the queue to the parent, of frames (int) and warnings (str)
+
+
+def _begin_worker(messages: Any) -> None:
+    global _messages
+    _messages = messages
+
+
+def _work(plan: EpisodePlan, folder: Path) -> None:
+    _record_with_retries(plan, folder, _messages.put, _messages.put)
+
+
+def _record_in_parallel(
+    plans: list[EpisodePlan], folder: Path, workers: int, advance: Callable[[int], None], warn: Callable[[str], None]
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+
+    def listen() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = messages.get(timeout=0.2)
+                advance(message) if isinstance(message, int) else warn(message)
+
+    for attempt in range(1, ATTEMPTS + 1):
+        left = [plan for plan in plans if not plan.is_finished(folder)]
+        with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
+            running: set[Future[None]] = {pool.submit(_work, plan, folder) for plan in left}
+            try:
+                while running:
+                    done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                    listen()
+                    for future in done:
+                        future.result()
+                return
+            except BrokenProcessPool:
+                if attempt == ATTEMPTS:
+                    raise
+                warn("[yellow]a recording process was killed; its episode is begun again[/yellow]")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def count_presses(recordings: Iterable[Recording]) -> tuple[Counter[str], int]:
+    """(how often each button was pressed, frames) over recordings that were made here."""
+    presses, frames = Counter[str](), 0
+    for recording in recordings:
+        meta = recording.load_meta()
+        presses.update(meta["presses"])
+        frames += int(meta["frames"])
+    return presses, frames
+
+
+def main(config: RecordConfig) -> int:
+    """Record; returns 0."""
+    plans = plan_episodes(config)
+    there = sum(plan.is_finished(config.out) for plan in plans)
+    if there:
+        say(f"{there} of {len(plans)} recordings are there already")
+    with progress_bar(f"recording into {config.out}", sum(plan.steps for plan in plans), "frames") as bar:
+        bar.skip(sum(plan.steps for plan in plans if plan.is_finished(config.out)))
+        recordings = record_many(plans, config.out, config.workers, bar.advance)
+    presses, frames = count_presses(recordings)
+    say(f"{len(recordings)} recordings, {frames / TICK_RATE / 60:.1f} minutes of play. Presses: ")
+    say("  " + ", ".join(f"{name} {presses[name]}" for name in BUTTONS))
+    for plan in plans:
+        meta = json.loads(plan.files(config.out)[2].read_text())
+        early = f", ended early: {meta['ended']} after {meta['frames']} frames" if meta["ended"] else ""
+        say(f"  {plan.name}: {meta['result']:g} {meta['unit']}{early}")
+    return 0
