@@ -11,7 +11,10 @@ episode and is not sent to the game. ``pickItem`` and ``swapHands`` have no coun
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import random
+import weakref
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -22,12 +25,14 @@ from numpy.typing import NDArray
 from data.actions import BUTTONS, DEGREES_PER_COUNT, ENV_BUTTONS
 from vpt_pipeline.envs.luanti.cache import FolderGuard, new_run_folder
 from vpt_pipeline.envs.luanti.cursor import draw_cursor
-from vpt_pipeline.envs.luanti.game import ESCAPE, KEYS, Game, GameDied
+from vpt_pipeline.envs.luanti.game import KEYS, Game, GameDied
+from vpt_pipeline.envs.luanti.scene import Scene, furnish
 from vpt_pipeline.envs.luanti.settings import settings_text
 from vpt_pipeline.envs.luanti.shim import check_available
 from vpt_pipeline.envs.luanti.tasks import TASKS, EpisodeTask
 from vpt_pipeline.envs.luanti.truths import EpisodeTruth, wrap
 from vpt_pipeline.envs.luanti.world import LOAD_SECONDS, Start, Template, game_home, template
+from vpt_pipeline.envs.truth import Vector
 
 Observation = dict[str, NDArray[np.uint8]]
 ResetMode = Literal["exact", "fast"]
@@ -35,8 +40,13 @@ QUERIES = ("near", "node", "nodes", "surface", "pointed", "path", "path_beside")
 OPTIONS = ("task", "start", "yaw", "pitch", "time", "inventory", "animals", "map_seed", "reset_mode")
 
 _CLOCK_START_S = 40.0
-_SETTLE_STEPS = 20
 _DAY_TIMES = (0.35, 0.65)  # shares of a day: mid-morning to mid-afternoon
+
+
+def _close_in_owner(owner: int, closing: contextlib.ExitStack) -> None:
+    """For environments that nobody closed; a forked child that drops its copy leaves its parent's game alone."""
+    if os.getpid() == owner:
+        closing.close()
 
 
 class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
@@ -77,6 +87,7 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self._template: Template | None = None
         self._game: Game | None = None
         self._closing = contextlib.ExitStack()
+        weakref.finalize(self, _close_in_owner, os.getpid(), self._closing)
         self._task: EpisodeTask | None = None
         self._frame: NDArray[np.uint8] = np.zeros((self.size[1], self.size[0], 3), np.uint8)
         pov = gymnasium.spaces.Box(0, 255, self._frame.shape, np.uint8)
@@ -104,22 +115,34 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         if name is not None and name not in TASKS:
             raise ValueError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
         self._task = TASKS[name] if name is not None else None
+        mode = wanted.get("reset_mode", self.reset_mode)
+        if mode not in ("exact", "fast"):
+            raise ValueError(f'unknown reset_mode {mode!r}; expected "exact" or "fast"')
         map_seed = int(wanted.get("map_seed", self.map_seed))
         if self._template is None or self._template.map_seed != map_seed:
+            self._shut()
             self._template = template(map_seed)
-            self._shut()
+        starts = self._template.starts
         dice = random.Random(f"luanti {0 if seed is None else seed}")
-        chosen = dice.randrange(len(self._template.starts))
-        yaw, day_time = dice.uniform(-180, 180), dice.uniform(*_DAY_TIMES)
-        start = self._template.starts[wanted.get("start", chosen)]
-        yaw, pitch = float(wanted.get("yaw", yaw)), float(wanted.get("pitch", 0.0))
-        if wanted.get("reset_mode", self.reset_mode) == "exact" or self._game is None:
+        place, yaw, day_time = dice.randrange(len(starts)), dice.uniform(-180, 180), dice.uniform(*_DAY_TIMES)
+        place = wanted.get("start", place)
+        if not 0 <= place < len(starts):
+            raise ValueError(f"start {place}: the world of map seed {map_seed} has starts 0 to {len(starts) - 1}")
+        scene = Scene(
+            position=starts[place].position,
+            yaw=float(wanted.get("yaw", yaw)),
+            pitch=float(wanted.get("pitch", 0.0)),
+            day_time=float(wanted.get("time", day_time)),
+            inventory=tuple(wanted.get("inventory", self._task.inventory if self._task else ())),
+            animals=int(wanted.get("animals", self._task.animals if self._task else 0)),
+            seed=dice.randrange(1 << 30),
+        )
+        game = self._game
+        if mode == "exact" or game is None or game.truth["hp"] <= 0:
             self._shut()
-            game = self._open(start)
-        else:
-            game = self._game
+            game = self._open(scene.position)
         try:
-            self._furnish(game, start, float(wanted.get("time", day_time)), dice.randrange(1 << 30), wanted, yaw, pitch)
+            furnish(game, scene)
         except BaseException:
             self._shut()
             raise
@@ -190,7 +213,7 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self._game = None
         self._closing.close()
 
-    def _open(self, start: Start) -> Game:
+    def _open(self, position: Vector) -> Game:
         """A new process on a fresh copy of the world, its virtual clock at the same value every time."""
         assert self._template is not None
         guard = FolderGuard(new_run_folder())
@@ -198,52 +221,21 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         try:
             world = guard.folder / "world"
             self._template.copy_to(world)
-            conf = settings_text(
-                self.size, self._viewing_range, self._template.map_seed, start.position, self._settings
-            )
+            conf = settings_text(self.size, self._viewing_range, self._template.map_seed, position, self._settings)
             game = Game(guard.folder, world, game_home(), self.size, conf, LOAD_SECONDS)
             self._closing.callback(game.close)
             while not game.truths:
                 game.step()
+            # loading takes a millisecond of virtual time more or less; from here on all steps are the same ones
+            game.step(seconds=math.ceil(game.frame.clock_s + 0.5) - game.frame.clock_s)
             while game.frame.clock_s < _CLOCK_START_S:
-                game.step(seconds=min(0.5, _CLOCK_START_S - game.frame.clock_s))
+                game.step(seconds=0.5)
         except BaseException:
             self._shut()
             raise
         game.timeout = self.step_timeout
         self._game = game
         return game
-
-    def _furnish(
-        self, game: Game, start: Start, time: float, seed: int, wanted: Mapping[str, Any], yaw: float, pitch: float
-    ) -> None:
-        """Put player, items and animals in place and let the world come to rest around them."""
-        game.step()  # releases every key
-        if game.frame.gui_open:
-            game.step([ESCAPE])
-            game.step()
-        for command in ("restore_nodes", "remove_objects", "clear", "breath"):
-            game.request(command)
-        game.request("hp", hp=20)
-        game.request("time", time=time)
-        game.request("seed", seed=seed)
-        task = self._task
-        for item in wanted.get("inventory", task.inventory if task else ()):
-            game.call("give", item=item)
-        view: dict[str, Any] = {"pos": list(start.position), "yaw": -yaw, "pitch": pitch}
-        game.call("teleport", **view)
-        dice = random.Random(seed)
-        for _ in range(int(wanted.get("animals", task.animals if task else 0))):
-            x, y, z = start.position
-            game.call("spawn", name="bridge:pig", pos=[x + dice.uniform(-9, 9), y + 3, z + dice.uniform(-9, 9)])
-        for _ in range(_SETTLE_STEPS):
-            game.step([KEYS["hotbar.1"]])
-        game.call("teleport", **view)
-        game.step()
-        game.step()
-        game.call("forget_events")
-        game.events.clear()
-        game.answers.clear()
 
     def _observe(self, game: Game) -> Observation:
         frame = game.pixels.copy()

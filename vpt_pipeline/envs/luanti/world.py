@@ -18,8 +18,10 @@ from vpt_pipeline.envs.luanti.settings import settings_text
 log = logging.getLogger(__name__)
 
 BRIDGE = Path(__file__).with_name("bridge")
-REGIONS = 3
+REGIONS = 4
 """Places, far from each other, that each world is played in."""
+STARTS = 10
+"""Places to begin in each region, at most."""
 CHUNKS_AROUND = 1
 """Chunks of 80 nodes that are generated on each side of a region's middle one: 240 x 240 nodes in all."""
 LOAD_SECONDS = 120.0
@@ -63,7 +65,7 @@ def game_home() -> Path:
 
 def template(map_seed: int) -> Template:
     """The world of a map seed, generated now if this is the first time (10-30 s). Processes wait for each other."""
-    recipe = (BRIDGE / "survey.lua").read_bytes() + f"{REGIONS} {CHUNKS_AROUND}".encode()
+    recipe = (BRIDGE / "survey.lua").read_bytes() + f"{REGIONS} {STARTS} {CHUNKS_AROUND}".encode()
     folder = cache_folder() / "luanti-worlds" / f"{map_seed}-{hashlib.sha256(recipe).hexdigest()[:12]}"
     if not (folder / "starts.json").exists():
         with locked("luanti-worlds"):
@@ -120,7 +122,7 @@ def _survey(run: Path, world: Path, map_seed: int) -> list[Start]:
             game.request("generate", pos=[x, level, z], chunks=CHUNKS_AROUND)
             while game.call("generating"):
                 pass
-            for position in game.call("find_starts", pos=[x, level, z]) or []:
+            for position in game.call("find_starts", pos=[x, level, z], count=STARTS) or []:
                 starts.append(Start(index, tuple(position)))
         game.save_and_quit()
         return starts

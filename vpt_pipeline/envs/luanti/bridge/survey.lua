@@ -67,19 +67,25 @@ local function can_stand(x, z)
   return false
 end
 
--- Sunlit cells on soil with trees near, around a generated region's middle.
+local function find(from, low, high, names)
+  return minetest.find_nodes_in_area(vector.add(from, low), vector.add(from, high), names)
+end
+
+-- Sunlit cells on soil with room around and trees near, spread over a generated region's middle: at most c.count.
 function C.find_starts(_, c)
-  local found, step, reach = {}, 8, 32
+  local found, step, reach = {}, 4, 56
   for dx = -reach, reach, step do
     for dz = -reach, reach, step do
       local cell = can_stand(c.pos[1] + dx, c.pos[3] + dz)
       if cell then
-        local near = minetest.find_nodes_in_area(
-          vector.offset(cell, -3, 0, -3), vector.offset(cell, 3, 3, 3), {"group:leaves", "group:tree"})
-        local trees = minetest.find_nodes_in_area(vector.offset(cell, -14, -3, -14), vector.offset(cell, 14, 5, 14), TREES)
-        if #near == 0 and #trees >= 4 then found[#found + 1] = {cell.x, cell.y - 0.5, cell.z} end
+        local crowd = find(cell, vector.new(-3, 0, -3), vector.new(3, 3, 3), {"group:leaves", "group:tree"})
+        local walls = find(cell, vector.new(-2, 0, -2), vector.new(2, 2, 2), {"group:crumbly", "group:cracky"})
+        local trees = find(cell, vector.new(-16, -3, -16), vector.new(16, 5, 16), TREES)
+        if #crowd == 0 and #walls == 0 and #trees >= 3 then found[#found + 1] = {cell.x, cell.y - 0.5, cell.z} end
       end
     end
   end
-  return found
+  local chosen, count = {}, math.min(#found, c.count)
+  for i = 1, count do chosen[i] = found[math.floor((i - 0.5) * #found / count) + 1] end
+  return chosen
 end
