@@ -38,28 +38,7 @@ def held(track: ContractorTrack, row: int) -> set[str]:
 
 
 def test_every_key_and_mouse_button_has_its_button(tmp_path: Path) -> None:
-    keys = [
-        "escape",
-        "s",
-        "q",
-        "w",
-        "e",
-        "space",
-        "a",
-        "d",
-        "left.shift",
-        "left.control",
-        "f",
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "7",
-        "8",
-        "9",
-    ]
+    keys = ["escape", "s", "q", "w", "e", "space", "a", "d", "left.shift", "left.control", "f", *"123456789"]
     expected = ["ESC", "back", "drop", "forward", "inventory", "jump", "left", "right", "sneak", "sprint", "swapHands"]
     expected += [f"hotbar.{slot}" for slot in range(1, 10)]
     track = read(tmp_path, [record(key) for key in keys] + [record(buttons=[n]) for n in range(4)])
