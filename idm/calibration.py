@@ -124,10 +124,11 @@ def fit(odds: Floats, camera_logprobs: Floats, track: ActionTrack) -> Calibratio
             losses.append(float(np.mean(np.logaddexp.reduce(scaled, axis=1) - picked)))
         best.append(float(temperatures[int(np.argmin(losses))]))
     found = Calibration(tuple(slope), tuple(offset), (best[0], best[1]))
-    probabilities = found.probabilities(odds)
+    # All keys at all prices in one pass over time: (T, 20 * prices).
+    probabilities = np.repeat(found.probabilities(odds), len(_PRICES), axis=1)
+    held_at = decode_held(probabilities, np.tile(_PRICES, len(BUTTONS))).reshape(len(odds), len(BUTTONS), len(_PRICES))
     for index in range(len(BUTTONS)):
-        column = probabilities[:, index : index + 1]
-        scores = [_event_f1(track.buttons[:, index], decode_held(column, np.array([x]))[:, 0]) for x in _PRICES]
+        scores = [_event_f1(track.buttons[:, index], held_at[:, index, n]) for n in range(len(_PRICES))]
         if max(scores) > 0:
             price[index] = _PRICES[int(np.argmax(scores))]
     return Calibration(found.slope, found.offset, found.camera_temperature, tuple(price))

@@ -89,7 +89,7 @@ PRESETS: dict[str, IDMConfig] = {
         image_size=(36, 64), flow_size=(72, 128), flow_grid=(9, 16), stem_channels=8, trunk_channels=(8, 16), hidden=32,
         heads=2, layers=1, attention_reach=8, temporal_layers=1, window=32,
     ),
-    "luanti_small": IDMConfig(),
+    "luanti_small": IDMConfig(window=64),
     "vpt_debug": dataclasses.replace(_VPT, stem_channels=4, trunk_channels=(4, 8, 8), hidden=32, heads=2, layers=1, window=32),
     "vpt_small": dataclasses.replace(_VPT, stem_channels=16, trunk_channels=(16, 32, 32), hidden=256, heads=4, layers=2),
     "vpt_4x": dataclasses.replace(_VPT, stem_channels=128, trunk_channels=(256, 512, 512), hidden=4096, heads=32, layers=2),

@@ -84,27 +84,23 @@ class WindowPredictor:
     def predict(self, blocks: Iterable[FrameInputs], first: int = 0) -> Iterator[RawPredictions]:
         """Predictions in order, every frame once. With ``first`` = b the first result begins at the middle of block b
         (at its beginning if b is 0), exactly as in a run from the start."""
-        previous: tuple[int, torch.Tensor] | None = None
         quarter = self.block // 2
-        whole = True
+        previous: torch.Tensor | None = None
+        waiting: tuple[torch.Tensor, int, int] | None = None  # a window, its start, and where its kept part begins
+        index = first
         for index, features in self.features(blocks, first):
-            if previous is None:
-                previous = (index, features)
-                continue
-            start = previous[0] * self.block
-            begin = 0 if previous[0] == 0 else quarter
-            window = torch.cat([previous[1], features])
-            yield self._window(window, start, slice(begin, self.block + min(quarter, len(features))))
-            whole = len(features) > quarter
-            last, previous = window, (index, features)
-        if previous is None:
-            return
-        index, features = previous
-        if index == 0:
-            yield self._window(features, 0, slice(0, len(features)))
-        elif index > first and whole:  # a lone last block was covered by the window before it
-            start = (index - 1) * self.block
-            yield self._window(last, start, slice(self.block + quarter, len(last)))
+            if previous is not None:
+                if waiting is not None:
+                    window, start, begin = waiting
+                    yield self._window(window, start, slice(begin, self.block + quarter))
+                waiting = (torch.cat([previous, features]), (index - 1) * self.block, quarter if index > 1 else 0)
+            previous = features
+        if waiting is not None:
+            window, start, begin = waiting
+            yield self._window(window, start, slice(begin, len(window)))
+        elif previous is not None and index == 0:
+            yield self._window(previous, 0, slice(0, len(previous)))
+        # Otherwise a lone last block is left, which the window before it covered in the earlier run.
 
 
 def _with_end(blocks: Iterable[FrameInputs]) -> Iterator[FrameInputs | None]:

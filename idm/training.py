@@ -42,8 +42,8 @@ class TrainingConfig:
     steps: int = 1000
     batch: int = 8
     """Clips a step."""
-    clip: int = 128
-    """Frames a clip."""
+    clip: int = 64
+    """Frames a clip (VPT: 128)."""
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
@@ -69,7 +69,7 @@ def uses_bfloat16(precision: Precision, device: str) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and "bf16" in _cpu_flags()
 
 
