@@ -130,7 +130,7 @@ class CameraQuantizer:
 
     @property
     def bins(self) -> int:
-        return int(round(2 * self.max_degrees / self.bin_size)) + 1
+        return round(2 * self.max_degrees / self.bin_size) + 1
 
     @property
     def null_bin(self) -> int:
@@ -143,17 +143,15 @@ class CameraQuantizer:
 
     def discretize(self, degrees: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """Degrees of any shape to bin indices of the same shape."""
-        clipped = np.clip(np.asarray(degrees, np.float64), -self.max_degrees, self.max_degrees)
-        scaled = np.sign(clipped) * np.log1p(self.mu * np.abs(clipped) / self.max_degrees) / np.log1p(self.mu)
-        bins: NDArray[np.int64] = np.round((scaled * self.max_degrees + self.max_degrees) / self.bin_size).astype(
-            np.int64
-        )
+        # The order of operations is the published one, so that ties fall the same way.
+        clipped = np.clip(np.asarray(degrees, np.float64), -self.max_degrees, self.max_degrees) / self.max_degrees
+        scaled = np.sign(clipped) * (np.log(1 + self.mu * np.abs(clipped)) / np.log(1 + self.mu)) * self.max_degrees
+        bins: NDArray[np.int64] = np.round((scaled + self.max_degrees) / self.bin_size).astype(np.int64)
         return bins
 
     def undiscretize(self, bins: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Bin indices of any shape to the degrees at their centres."""
         scaled = (np.asarray(bins) * self.bin_size - self.max_degrees) / self.max_degrees
-        degrees: NDArray[np.float64] = (
-            np.sign(scaled) * ((1 + self.mu) ** np.abs(scaled) - 1) / self.mu * self.max_degrees
-        )
+        grown = (1 + self.mu) ** np.abs(scaled) - 1
+        degrees: NDArray[np.float64] = np.sign(scaled) * (1 / self.mu) * grown * self.max_degrees
         return degrees

@@ -46,7 +46,7 @@ class Record:
     hotbar: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContractorTrack:
     """A recording's actions, a row a record, broken ones included (all released, ``actions.valid`` False).
 
