@@ -249,3 +249,14 @@ def test_a_reader_is_for_one_pass(tmp_path: Path) -> None:
             next(iter(reader))
     with pytest.raises(ValueError, match="threads"):
         VideoReader(tmp_path / "a.mp4", threads=0)
+
+
+def test_pixels_are_those_of_opencv(tmp_path: Path) -> None:
+    """The published models were trained on frames that OpenCV decoded."""
+    cv2 = pytest.importorskip("cv2")
+    path = make_video(tmp_path / "a.mp4", THIRTY, noise=1)
+    capture = cv2.VideoCapture(str(path))
+    for frame in read_frames(path):
+        read, bgr = capture.read()
+        assert read and np.abs(bgr[:, :, ::-1].astype(int) - frame.rgb).max() <= 3
+    capture.release()
