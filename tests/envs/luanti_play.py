@@ -27,7 +27,7 @@ def script(steps: int, seed: int) -> list[dict[str, Any]]:
         elif phase < 60:
             action = {"attack": 1, "camera": (0.0, 0.05)}
         elif phase < 66:
-            action = {"camera": (-8.0, 0.0), "hotbar.2": int(phase == 61)}
+            action = {"camera": (-4.0, 0.0), "hotbar.2": int(phase == 61)}
         elif phase < 76:
             action["use"] = int(phase % 3 == 0)
         elif phase < 84:
