@@ -169,7 +169,7 @@ def _chance_f1(
     if events == 0:
         return tuple(None for _ in tolerances)
     scores: dict[int, list[float]] = {t: [] for t in tolerances}
-    for _ in range(min(8, max(1, 4000 // events))):
+    for _ in range(min(50, max(1, 4000 // events))):
         guess = random_presses(held, timeline, rng)
         for t in tolerances:
             scores[t].append(match_events(held, guess, timeline, t).score(t).f1 or 0.0)

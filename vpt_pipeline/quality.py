@@ -194,12 +194,15 @@ SPAN = 300
 """Frames of the excerpts over time."""
 
 
-def busiest(activity: NDArray[Any], cases: Sequence[Case]) -> int:
-    """The first frame, counted over all cases end to end, of the SPAN frames of one case with the most activity."""
+def busiest(activity: NDArray[Any], cases: Sequence[Case], span: int = SPAN) -> int:
+    """The first frame, counted over all cases end to end, of the ``span`` frames of one case with the most activity.
+
+    activity: a number a frame of all cases end to end.
+    """
     best, best_sum, begin = 0, -1.0, 0
     for case in cases:
         part = activity[begin : begin + len(case.truth)]
-        sums = np.convolve(part, np.ones(min(SPAN, max(len(part), 1))), "valid") if len(part) else np.zeros(1)
+        sums = np.convolve(part, np.ones(min(span, len(part))), "valid") if len(part) else np.zeros(1)
         if sums.max() > best_sum:
             best, best_sum = begin + int(sums.argmax()), float(sums.max())
         begin += len(case.truth)
