@@ -21,7 +21,8 @@ def script(steps: int, seed: int) -> list[dict[str, Any]]:
     dice = random.Random(seed)
     actions: list[dict[str, Any]] = []
     for tick in range(steps):
-        phase, action = tick % 150, {"camera": (dice.gauss(0, 2), dice.gauss(0, 4))}
+        phase = tick % 150
+        action: dict[str, Any] = {"camera": (dice.gauss(0, 2), dice.gauss(0, 4))}
         if phase < 10:
             action = {"camera": (6.0, 0.0)}  # look down
         elif phase < 60:
@@ -41,12 +42,13 @@ def script(steps: int, seed: int) -> list[dict[str, Any]]:
     return actions
 
 
-def play(env: LuantiEnv, steps: int, seed: int, ask: bool) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+def play(env: LuantiEnv, steps: int, seed: int, ask: bool) -> tuple[list[dict[str, Any]], list[np.ndarray[Any, Any]]]:
     """The truth (answers left out) and the frame at reset and after each step."""
     observation, info = env.reset(
         seed=seed, options={"inventory": ["default:shovel_wood", "default:cobble 20"], "animals": 2}
     )
-    truths, frames = [], []
+    truths: list[dict[str, Any]] = []
+    frames: list[np.ndarray[Any, Any]] = []
     for tick, action in enumerate([*script(steps, seed), {}]):
         truths.append({name: value for name, value in info.items() if name != "answers"})
         frames.append(observation["pov"])
