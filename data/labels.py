@@ -24,6 +24,7 @@ FORMAT_VERSION = "1"
 
 FLAGS = ("null", "gui", "resampled", "low_confidence")
 _P_COLUMNS = tuple(f"p_{button}" for button in BUTTONS)
+_HELD_COLUMNS = tuple(f"held_{button}" for button in BUTTONS)
 
 SCHEMA: pa.Schema = pa.schema(
     [
@@ -34,6 +35,7 @@ SCHEMA: pa.Schema = pa.schema(
         ("time_base_num", pa.int32()),
         ("time_base_den", pa.int32()),
         *((name, pa.float32()) for name in _P_COLUMNS),
+        *((name, pa.bool_()) for name in _HELD_COLUMNS),
         ("camera_pitch", pa.float32()),
         ("camera_yaw", pa.float32()),
         ("camera_pitch_bin", pa.int8()),
@@ -53,8 +55,9 @@ class LabelTable:
 
     video: object (N,) of str. frame: int32, the tick in its video from 0. source_frame: int32, the decoded frame that
     the tick shows. pts: int64, its timestamp in units of time_base: int32 (N, 2), numerator and denominator.
-    buttons: float32 (N, 20), the calibrated probability that each is held. camera: float32 (N, 2), expected degrees,
-    pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the least over buttons of
+    buttons: float32 (N, 20), the calibrated probability that each is held. held: bool (N, 20), which are said to be
+    held, decided over time, so that a probability that flickers about one half is not many presses. camera: float32
+    (N, 2), expected degrees, pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the least over buttons of
     max(p, 1 - p). conf_camera: float32, probability of the likeliest bin, the lesser axis. null: bool, nothing done.
     gui: bool, a GUI is open. resampled: bool, see data.resample. low_confidence: bool, below the job's threshold.
     """
@@ -65,6 +68,7 @@ class LabelTable:
     pts: NDArray[np.int64]
     time_base: NDArray[np.int32]
     buttons: NDArray[np.float32]
+    held: NDArray[np.bool_]
     camera: NDArray[np.float32]
     camera_bin: NDArray[np.int8]
     conf_buttons: NDArray[np.float32]
@@ -76,7 +80,7 @@ class LabelTable:
 
     def __post_init__(self) -> None:
         rows = len(self.video)
-        wide = {"buttons": len(BUTTONS), "camera": 2, "camera_bin": 2, "time_base": 2}
+        wide = {"buttons": len(BUTTONS), "held": len(BUTTONS), "camera": 2, "camera_bin": 2, "time_base": 2}
         for item in fields(self):
             value = getattr(self, item.name)
             shape = (rows, wide[item.name]) if item.name in wide else (rows,)
@@ -125,11 +129,16 @@ class LabelTable:
         conf_camera: ArrayLike,
         gui: ArrayLike,
         resampled: ArrayLike,
+        held: ArrayLike | None = None,
         low_confidence_below: float = 0.6,
         quantizer: CameraQuantizer | None = None,
     ) -> LabelTable:
-        """Rows for consecutive ticks of one video from a model's outputs; confidence of buttons and flags follow."""
+        """Rows for consecutive ticks of one video from a model's outputs; confidence of buttons and flags follow.
+
+        held: by default the buttons with a probability of one half or more.
+        """
         p = np.asarray(buttons, np.float32)
+        down = p >= 0.5 if held is None else np.asarray(held, bool)
         rows = len(p)
         bins = np.asarray(camera_bin, np.int8)
         conf_buttons = np.maximum(p, 1 - p).min(1) if rows else np.zeros(0, np.float32)
@@ -142,25 +151,27 @@ class LabelTable:
             pts=np.asarray(pts, np.int64),
             time_base=np.tile(np.array([time_base.numerator, time_base.denominator], np.int32), (rows, 1)),
             buttons=p,
+            held=down,
             camera=np.asarray(camera, np.float32),
             camera_bin=bins,
             conf_buttons=conf_buttons,
             conf_camera=conf_camera,
-            null=still & (p < 0.5).all(1),
+            null=still & ~down.any(1),
             gui=np.asarray(gui, bool),
             resampled=np.asarray(resampled, bool),
             low_confidence=np.minimum(conf_buttons, conf_camera) < low_confidence_below,
         )
 
-    def to_actions(self, threshold: float = 0.5, quantizer: CameraQuantizer | None = None) -> ActionTrack:
-        """The rows as actions: a button is held from probability ``threshold`` on.
+    def to_actions(self, threshold: float | None = None, quantizer: CameraQuantizer | None = None) -> ActionTrack:
+        """The rows as actions: the buttons that are said to be held, or those of probability ``threshold`` or more.
 
         An axis whose likeliest bin is "no turn" gets exactly 0 degrees: an expectation is never quite 0, and frames in
         which nothing happens must stay recognisable. The other axes keep the expected degrees.
         """
         still = self.camera_bin == (quantizer or CameraQuantizer()).null_bin
         camera = np.where(still, np.float32(0), self.camera)
-        return ActionTrack(self.buttons >= threshold, camera, self.gui.copy(), np.ones(len(self), bool))
+        down = self.held.copy() if threshold is None else self.buttons >= threshold
+        return ActionTrack(down, camera, self.gui.copy(), np.ones(len(self), bool))
 
     def to_arrow(self) -> pa.Table:
         columns: dict[str, Any] = {
@@ -171,6 +182,7 @@ class LabelTable:
             "camera_pitch_bin": self.camera_bin[:, 0],
             "camera_yaw_bin": self.camera_bin[:, 1],
             **{name: self.buttons[:, index] for index, name in enumerate(_P_COLUMNS)},
+            **{name: self.held[:, index] for index, name in enumerate(_HELD_COLUMNS)},
         }
         arrays = [
             pa.array(columns[name] if name in columns else getattr(self, name), SCHEMA.field(name).type)
@@ -190,6 +202,7 @@ class LabelTable:
         wide = {
             "time_base": columns("time_base_num", "time_base_den"),
             "buttons": columns(*_P_COLUMNS),
+            "held": columns(*_HELD_COLUMNS),
             "camera": columns("camera_pitch", "camera_yaw"),
             "camera_bin": columns("camera_pitch_bin", "camera_yaw_bin"),
             "video": column("video").astype(object),
@@ -214,7 +227,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "pts": np.dtype(np.int64),
     "camera_bin": np.dtype(np.int8),
     **{name: np.dtype(np.float32) for name in ("buttons", "camera", "conf_buttons", "conf_camera")},
-    **{name: np.dtype(bool) for name in FLAGS},
+    **{name: np.dtype(bool) for name in ("held", *FLAGS)},
 }
 
 
@@ -234,7 +247,7 @@ def check_schema(path: Path | str) -> int:
     return rows
 
 
-def write_contractor(table: LabelTable, path: Path | str, threshold: float = 0.5) -> None:
+def write_contractor(table: LabelTable, path: Path | str, threshold: float | None = None) -> None:
     """Write one video's labels as a contractor ``.jsonl``, so that one loader serves true and predicted actions.
 
     Row i becomes record i, so resampled labels fit the video only at the ticks' rate. Raises ValueError for labels of

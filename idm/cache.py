@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data.recording import Recording
-from data.resample import at_rate
-from data.video import VideoReader
 from numpy.typing import NDArray
 
 from data.actions import ActionTrack
 from data.files import sha256_file
+from data.recording import Recording
+from data.resample import at_rate
+from data.video import VideoReader
 from idm.config import IDMConfig
 from idm.inputs import FrameInputs, InputMaker
 from idm.motion import CHANNELS
@@ -55,14 +55,15 @@ def inputs_key(config: IDMConfig) -> str:
 
 
 def _write(recording: Recording, config: IDMConfig, folder: Path) -> None:
-    actions = recording.load_actions()
+    track = recording.load_actions()
+    actions = track.actions
     images, motions = [], []
     with VideoReader(recording.video) as reader:
         frames = (tick.rgb for tick in at_rate(reader, config.rate))
         for block in InputMaker(config).stream(frames):
             images.append(block.images)
             motions.append(block.motion)
-        problems = list(reader.problems)
+        problems = list(reader.problems) + list(track.problems)
     if not images:
         raise ValueError(f"{recording.video}: no frame could be decoded ({'; '.join(problems) or 'no reason given'})")
     count = sum(len(block) for block in images)

@@ -59,16 +59,21 @@ class Calibration:
         return cls(**{name: tuple(v) for name, v in values.items()})
 
 
-def decode_held(probabilities: Floats, switch_price: Floats) -> NDArray[np.bool_]:
+def decode_held(
+    probabilities: Floats, switch_price: Floats, before: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """The most likely sequence of held and released for each key on its own.
 
-    probabilities (T, K), switch_price (K,) in nats a change -> bool (T, K).
+    probabilities (T, K), switch_price (K,) in nats a change -> bool (T, K). before: bool (K,), the states in the frame
+    before the first, if they are known.
     """
     frames, keys = probabilities.shape
     p = np.clip(probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
     gain = np.stack([np.log1p(-p), np.log(p)], -1)  # (T, K, 2)
     price = np.asarray(switch_price, np.float64)
     score = np.zeros((keys, 2))
+    if before is not None:
+        score[np.arange(keys), 1 - before.astype(int)] = -1e9
     switched = np.zeros((frames, keys, 2), bool)
     for t in range(frames):
         change = score[:, ::-1] - price[:, None]

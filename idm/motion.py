@@ -22,7 +22,7 @@ class MotionExtractor:
         """``size`` (height, width) of the grey frames, a whole multiple of ``grid``."""
         self.size, self.grid = size, grid
         cv2.setNumThreads(1)
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
         rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
         self._columns, self._rows = columns, rows
 
@@ -40,13 +40,13 @@ class MotionExtractor:
         mean_u, mean_v = self._pool(u), self._pool(v)
         spread = np.sqrt(np.maximum(self._pool(u * u + v * v) - mean_u**2 - mean_v**2, 0))
         texture = cv2.absdiff(now, cv2.blur(now, (5, 5))).astype(np.float32)
-        grid = np.stack(
+        grid: NDArray[np.float32] = np.stack(
             [
                 mean_u / 4, mean_v / 4, spread / 4,
                 self._pool(left) / 16, self._pool(np.abs(change)) / 16, self._pool(change) / 16, self._pool(texture) / 16,
             ]
         )  # fmt: skip
-        return np.clip(grid, -64, 64).astype(np.float16)
+        return np.asarray(np.clip(grid, -64, 64), np.float16)
 
     def still(self) -> NDArray[np.float16]:
         """The grid of a frame without a successor: no motion, no change."""

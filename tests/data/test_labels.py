@@ -64,7 +64,8 @@ def test_columns_are_what_other_tools_are_told(tmp_path: Path) -> None:
     found = pq.read_table(tmp_path / "labels.parquet")
     assert found.schema.names[:6] == ["video", "frame", "source_frame", "pts", "time_base_num", "time_base_den"]
     assert [f"p_{button}" for button in BUTTONS] == found.schema.names[6:26]
-    assert found.schema.names[26:] == [
+    assert [f"held_{button}" for button in BUTTONS] == found.schema.names[26:46]
+    assert found.schema.names[46:] == [
         "camera_pitch", "camera_yaw", "camera_pitch_bin", "camera_yaw_bin", "conf_buttons", "conf_camera",
         "null", "gui", "resampled", "low_confidence",
     ]  # fmt: skip

@@ -1,0 +1,143 @@
+"""The demo's report: what was recorded, how good the labels are, labelled play to look at, and how long it all took."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.actions import ActionTrack
+from data.files import write_json_atomic
+from data.recording import Recording
+from idm.scores import IdmScores
+from vpt_pipeline.eval_idm import pair_by_name, read_cases
+from vpt_pipeline.inspect import write_clip
+from vpt_pipeline.label_view import RECORDS, TABLE, find_labels
+from vpt_pipeline.quality import RATE, Case, add_quality, busiest, data_rows, headline, judge
+from vpt_pipeline.report import Report
+
+if TYPE_CHECKING:
+    from vpt_pipeline.demo import DemoConfig
+
+CLIP_SECONDS = 8
+
+
+@dataclass
+class Timings:
+    """Seconds that each stage took, summed over the runs that it needed."""
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Timings:
+        return cls(path, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0) + time.monotonic() - begun, 1)
+            write_json_atomic(self.path, self.seconds)
+
+
+def write_report(
+    out: Path,
+    config: DemoConfig,
+    game: str,
+    train_set: Sequence[Recording],
+    held_out: Sequence[Recording],
+    clips: Sequence[Path],
+    timings: Timings,
+) -> dict[str, Any]:
+    """Judge the hidden recordings' labels, write ``report.html`` and ``metrics.json``, return the headline numbers."""
+    labels = find_labels([out / "hidden" / "labels"], (TABLE,))
+    truth = [file.path for file in find_labels([out / "play" / "held_out"], (RECORDS,))]
+    pairs, _ = pair_by_name(labels, truth)
+    cases, problems = read_cases(pairs)
+    scores = judge(cases)
+    write_json_atomic(out / "metrics.json", {**scores.to_dict(), "problems": problems})
+    players = sorted({str(r.load_meta().get("player")) for r in held_out})
+    report = Report(
+        "From game video to actions",
+        f"An inverse dynamics model trained in {game}, judged on a player it never saw, in worlds it never saw",
+    )
+    report.section("In short").numbers(*headline(scores))
+    report.text(f"Held-out player: **{', '.join(players)}**. Model: `{config.preset}`. Machine: {_machine()}.")
+    report.section(
+        "Look at it", "The seconds of each recording with the most presses; red marks what differs from the truth."
+    )
+    for name, path in _overlays(out, held_out, cases):
+        report.video(path, f"{name}: predicted and true actions")
+    report.section("Data", "Presses of each key. The held-out actions were hidden until the labels were written.")
+    report.table(data_rows({"training": _tracks(train_set), "held out": _tracks(held_out)}))
+    add_quality(report, scores, cases)
+    _real_clips(report, out, clips)
+    report.section("Time").table([{"stage": stage, "seconds": seconds} for stage, seconds in timings.seconds.items()])
+    report.section("How to go on").code(
+        f"vpt label YOUR_VIDEO.mp4 --model {out / 'idm'}\nvpt inspect YOUR_VIDEO.mp4 --labels runs/labels/YOUR_VIDEO.parquet\n"
+        "vpt demo --budget 3h --out runs/long    # more play, more training"
+    )
+    report.write(out / "report.html")
+    return _summary(scores, timings)
+
+
+def _tracks(recordings: Sequence[Recording]) -> list[ActionTrack]:
+    return [recording.load_actions().actions for recording in recordings]
+
+
+def _overlays(out: Path, held_out: Sequence[Recording], cases: Sequence[Case], most: int = 2) -> list[tuple[str, Path]]:
+    by_name = {recording.name: recording for recording in held_out}
+    made = []
+    for case in cases[:most]:
+        recording = by_name[case.name]
+        frames = round(CLIP_SECONDS * RATE)
+        presses = (case.truth.buttons[1:] & ~case.truth.buttons[:-1]).sum(1)
+        path = out / "overlays" / f"{case.name}.mp4"
+        table = out / "hidden" / "labels" / f"{case.name}.parquet"
+        start = busiest(presses, [case], frames)
+        write_clip(recording.video, table, recording.actions, path, start=start, frames=frames)
+        made.append((case.name, path))
+    return made
+
+
+def _real_clips(report: Report, out: Path, clips: Sequence[Path]) -> None:
+    shown = [clip for clip in clips if (out / "clips" / f"{clip.stem}.parquet").exists()]
+    if not clips:
+        return
+    report.section(
+        "Real Minecraft video",
+        "Labelled by the same model, which was trained on nothing but the embedded game: the overlay at work, no claim of "
+        "accuracy.",
+    )
+    for clip in shown[:2]:
+        path = out / "overlays" / f"{clip.stem}.mp4"
+        write_clip(clip, out / "clips" / f"{clip.stem}.parquet", None, path, frames=round(6 * RATE))
+        report.video(path, clip.name)
+    for clip in clips:
+        if clip not in shown:
+            report.text(f"`{clip.name}` could not be labelled; see `clips/manifest.json` for why.")
+
+
+def _machine() -> str:
+    import os
+
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _summary(scores: IdmScores, timings: Timings) -> dict[str, Any]:
+    one = next(event for event in scores.mean.events if event.tolerance == 1)
+    return {
+        "event_f1_within_1": one.f1,
+        "event_f1_random_presses": one.random_presses_f1,
+        "keys_counted": len(scores.mean.counted_keys),
+        "camera_r2": {axis.axis: axis.r2 for axis in scores.camera},
+        "seconds": timings.seconds,
+    }
