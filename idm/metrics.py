@@ -122,7 +122,7 @@ def evaluate(
         recordings=len(lengths),
         frames=len(timeline),
         frames_unknown=int(np.count_nonzero(~known)),
-        threshold=threshold,
+        threshold=threshold if predictions.held is None else None,
         min_events=min_events,
         mean=_mean(keys, {t: matches[t] for t in tolerances}, calibration_error(bins), timeline, draws),
         keys=keys,

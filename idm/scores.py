@@ -84,12 +84,16 @@ class MeanScore:
 
 @dataclass(frozen=True)
 class IdmScores:
-    """Everything that an evaluation says. frames: judged; frames_unknown: left out for lack of truth."""
+    """Everything that an evaluation says.
+
+    frames: judged; frames_unknown: left out for lack of truth. threshold: from which probability on a key counted as
+    held, None where the labels themselves say what is held.
+    """
 
     recordings: int
     frames: int
     frames_unknown: int
-    threshold: float
+    threshold: float | None
     min_events: int
     mean: MeanScore
     keys: tuple[KeyScore, ...]

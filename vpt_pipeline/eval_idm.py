@@ -39,13 +39,13 @@ class EvalIdmConfig:
     truth: tuple[Path, ...] = ()
     """Recorded actions (.jsonl), or folders of recordings."""
     model: Path | None = None
-    """Label with this model instead of reading labels."""
+    """Instead of reading labels, label --data with this model."""
     data: tuple[Path, ...] = ()
-    """With --model: folders of recordings to label and judge."""
+    """With --model: folders of recordings to label, as if they had no actions, and to judge."""
     out: Path = Path("runs/eval-idm")
     """Where metrics.json, the charts and report.html go."""
-    threshold: float = 0.5
-    """A key counts as held from this probability on."""
+    threshold: float | None = None
+    """Count a key as held from this probability on. Default: as the labels say, which decide it over time."""
     min_events: int = MIN_EVENTS
     """A key enters the means only with so many true events."""
     clips: int = 2
@@ -90,11 +90,11 @@ def pair_by_name(labels: Iterable[LabelFile], truth: Iterable[Path]) -> tuple[li
     return list(pairs.values()), alone
 
 
-def read_cases(pairs: Sequence[Pair]) -> tuple[list[Case], list[str]]:
+def read_cases(pairs: Sequence[Pair], threshold: float | None = None) -> tuple[list[Case], list[str]]:
     """The pairs that can be judged, and what was wrong with single files or frames."""
     cases, problems = [], []
     for pair in pairs:
-        truth, predictions, found = read_case(pair.labels, pair.truth)
+        truth, predictions, found = read_case(pair.labels, pair.truth, threshold)
         problems += found
         if truth.valid.any():
             cases.append(Case(pair.labels.name, truth, predictions))
@@ -194,13 +194,11 @@ def _video_of(truth: Path) -> Path | None:
 def _label_first(config: EvalIdmConfig) -> tuple[list[LabelFile], list[Path]]:
     """Label the recordings in --data with --model, as if they had no actions."""
     if config.model is None or config.labels or config.truth:
-        raise ValueError("give either labels with --truth, or --model with --data")
+        raise ValueError("give labels with --truth, or --data with --model: --data is labelled first")
     recordings = [r for folder in config.data for r in find_recordings(folder) if r.actions is not None]
     if not recordings:
-        raise ValueError(
-            f"no recordings in {', '.join(map(str, config.data)) or '--data, which is empty'}: "
-            "expected NAME.mp4 beside NAME.jsonl"
-        )
+        looked = ", ".join(map(str, config.data)) or "--data, which is empty"
+        raise ValueError(f"no recordings in {looked}: expected NAME.mp4 beside NAME.jsonl")
     from vpt_pipeline.label import LabelConfig, label_videos
 
     out = config.out / "labels"
@@ -209,20 +207,22 @@ def _label_first(config: EvalIdmConfig) -> tuple[list[LabelFile], list[Path]]:
 
 
 def main(config: EvalIdmConfig) -> int:
-    """Returns 1 where some labels had no truth to be judged against."""
-    if config.model is not None or config.data:
+    """Returns 1 where some labels had no truth, or some of --data got no labels."""
+    if config.data or config.model:
         labels, truth = _label_first(config)
     else:
         labels = find_labels(config.labels, (TABLE, RECORDS))
         truth = [file.path for file in find_labels(config.truth, (RECORDS,))]
     pairs, alone = pair_by_name(labels, truth)
-    cases, problems = read_cases(pairs)
-    scores = judge(cases, threshold=config.threshold, min_events=config.min_events)
-    notes = [*alone, *problems]
+    cases, problems = read_cases(pairs, config.threshold)
+    scores = judge(cases, min_events=config.min_events)
+    judged = {pair.truth for pair in pairs}
+    unlabelled = [f"{path}: not judged, its video could not be labelled" for path in truth if path not in judged]
+    notes = [*alone, *(unlabelled if config.data else []), *problems]
     for note in notes:
         say(f"[yellow]note:[/yellow] {escape(note)}")
     print_scores(scores, Console())
     write_results(config.out, scores, cases, pairs, notes, clips=config.clips, clip_seconds=config.clip_seconds)
     say(f"numbers: {config.out / 'metrics.json'}")
     say(f"report:  {config.out / 'report.html'}")
-    return 1 if alone else 0
+    return 1 if alone or (config.data and unlabelled) else 0

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from data.actions import BUTTONS, ActionTrack
 from data.contractor import read_contractor
 from data.labels import LabelTable, check_schema
+from data.recording import VIDEO_SUFFIXES
 from idm.events import Bools, Floats
 from idm.metrics import Predictions
 from vpt_pipeline.overlay import Panel
@@ -29,26 +30,33 @@ class LabelFile:
 
     @property
     def name(self) -> str:
-        """What labels, recorded actions and video have in common: the file name without its ending."""
-        return PurePath(self.video).stem
+        """What labels, recorded actions and video have in common: the video's file name without its ending."""
+        video = PurePath(self.video)
+        return video.stem if video.suffix.lower() in VIDEO_SUFFIXES else video.name
 
 
 def find_labels(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[LabelFile]:
     """Every labelled video in files and folders (searched through, sorted), of the given kinds of file.
 
-    Raises ValueError for a path that does not exist or a file of another kind.
+    In a folder, NAME.jsonl beside NAME.parquet is a copy of it and not taken, nor are hidden files and the parts of
+    labels that are still being written. Raises ValueError for a path that does not exist or a file of another kind.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix in suffixes and p.is_file())
-            files += sorted(p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            inside = sorted(p for p in path.rglob("*") if p.suffix in suffixes and p.is_file())
+            files += [p for p in inside if not _passed_over(p.relative_to(path), suffixes, path)]
         elif path.is_file() and path.suffix in suffixes:
             files.append(path)
         else:
             found = "nothing there" if not path.exists() else f"a {path.suffix or 'nameless'} file"
             raise ValueError(f"{path}: expected a folder or a file that ends in {' or '.join(suffixes)}, found {found}")
     return [LabelFile(path, video) for path in files for video in _videos(path)]
+
+
+def _passed_over(inside: Path, suffixes: tuple[str, ...], folder: Path) -> bool:
+    copied = inside.suffix == RECORDS and TABLE in suffixes and (folder / inside).with_suffix(TABLE).is_file()
+    return copied or any(part.startswith(".") or part.endswith(".parts") for part in inside.parts)
 
 
 def _videos(path: Path) -> list[str]:
@@ -93,7 +101,7 @@ class LabelView:
         return Panel(title, self.probabilities[row], self.held[row], turn, sure, flags)
 
 
-def read_view(labels: LabelFile | Path, name: str | None = None, threshold: float = 0.5) -> LabelView:
+def read_view(labels: LabelFile | Path, name: str | None = None) -> LabelView:
     """Read labels (a table) or recorded actions (contractor records).
 
     name: which video of a table of several, by its file name without ending; not needed for one. Raises ValueError
@@ -107,7 +115,7 @@ def read_view(labels: LabelFile | Path, name: str | None = None, threshold: floa
             raise ValueError(f"{labels}: expected labels of one video named {name!r}, found those of {names}")
         labels = chosen[0]
     if labels.path.suffix == TABLE:
-        return _view_of_table(LabelTable.read(labels.path, labels.video), threshold)
+        return _view_of_table(LabelTable.read(labels.path, labels.video))
     actions = read_contractor(labels.path).actions
     nothing = actions.valid & actions.is_null
     return LabelView(
@@ -121,11 +129,11 @@ def read_view(labels: LabelFile | Path, name: str | None = None, threshold: floa
     )
 
 
-def _view_of_table(table: LabelTable, threshold: float) -> LabelView:
+def _view_of_table(table: LabelTable) -> LabelView:
     return LabelView(
         title="labels",
         probabilities=table.buttons,
-        held=table.buttons >= threshold,
+        held=table.held,
         camera=table.camera,
         known=np.ones(len(table), bool),
         ticks=True,
@@ -139,8 +147,13 @@ def _view_of_table(table: LabelTable, threshold: float) -> LabelView:
     )
 
 
-def read_case(labels: LabelFile, truth: Path) -> tuple[ActionTrack, Predictions, list[str]]:
-    """One video's truth and predictions, row by row, and a line for each thing that was wrong with its files."""
+def read_case(
+    labels: LabelFile, truth: Path, threshold: float | None = None
+) -> tuple[ActionTrack, Predictions, list[str]]:
+    """One video's truth and predictions, row by row, and a line for each thing that was wrong with its files.
+
+    threshold: call keys held by their probability, and not as the table says.
+    """
     recorded = read_contractor(truth)
     problems = list(recorded.problems)
     if labels.path.suffix == TABLE:
@@ -148,7 +161,8 @@ def read_case(labels: LabelFile, truth: Path) -> tuple[ActionTrack, Predictions,
         if not np.array_equal(table.frame, np.arange(len(table))):
             raise ValueError(f"{labels.path}: the labels of {labels.video} have gaps; expected every frame from 0 on")
         known = truth_at(recorded.actions, table.source_frame)
-        predictions = Predictions(table.buttons, table.camera, table.conf_buttons, table.conf_camera)
+        held = table.held if threshold is None else table.buttons >= threshold
+        predictions = Predictions(table.buttons, table.camera, table.conf_buttons, table.conf_camera, held)
         shown = int(table.source_frame[-1]) + 1 if len(table) else 0
     else:
         said = read_contractor(labels.path)
@@ -158,7 +172,8 @@ def read_case(labels: LabelFile, truth: Path) -> tuple[ActionTrack, Predictions,
         # A record that cannot be read says nothing: not judged, rather than counted as "all released".
         known = ActionTrack(known.buttons, known.camera, known.gui_open, known.valid & said.actions.valid)
         sure = np.ones(shown)
-        predictions = Predictions(said.actions.buttons.astype(np.float32), said.actions.camera, sure, sure)
+        held = said.actions.buttons
+        predictions = Predictions(said.actions.buttons.astype(np.float32), said.actions.camera, sure, sure, held)
     if shown != len(recorded):
         problems.append(
             f"{labels.path}: labels show {shown} frames of {labels.name}, {truth} has {len(recorded)} records"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from data.actions import BUTTONS
 from tests.pipeline.label_files import labels_of, write_recording, write_table
 from vpt_pipeline import eval_idm
 from vpt_pipeline.eval_idm import EvalIdmConfig, main, pair_by_name, read_cases
@@ -82,7 +83,47 @@ def test_nothing_to_compare_is_explained(files: Path) -> None:
     write_recording(files / "truth" / "more", "a", 5)
     with pytest.raises(ValueError, match=r"a\.jsonl and .*a\.jsonl have one name"):
         main(EvalIdmConfig((files / "labels",), truth=(files / "truth",)))
-    with pytest.raises(ValueError, match="either labels with --truth, or --model with --data"):
-        main(EvalIdmConfig((files / "labels",), model=files / "model"))
-    with pytest.raises(ValueError, match="no recordings in --data, which is empty"):
-        main(EvalIdmConfig(model=files / "model"))
+    with pytest.raises(ValueError, match="give labels with --truth, or --data with --model"):
+        main(EvalIdmConfig((files / "labels",), data=(files / "truth",)))
+    with pytest.raises(ValueError, match=r"no recordings in .*labels: expected NAME\.mp4 beside NAME\.jsonl"):
+        main(EvalIdmConfig(model=files / "model", data=(files / "labels",)))
+
+
+def test_a_folder_of_labels_holds_each_video_once(files: Path) -> None:
+    folder = files / "labels"
+    (folder / "deep" / "c.jsonl").write_text("a copy of c.parquet, from vpt label --contractor")
+    write_table(folder / "d.parts" / "part-00000000-00000200.parquet", labels_of("d", FRAMES))
+    write_table(folder / ".e.parquet", labels_of("e", FRAMES))
+    write_table(folder / "f.parquet", labels_of("take.2", FRAMES))
+    assert [file.name for file in find_labels([folder], (".parquet", ".jsonl"))] == ["c", "take.2", "a", "b"]
+
+
+def test_key_states_are_those_of_the_table_unless_a_threshold_is_asked_for(files: Path) -> None:
+    table = labels_of("a", FRAMES)
+    forward = BUTTONS.index("forward")
+    table.buttons[15, forward] = 0.45  # a frame's doubt in the middle of a press, which the table says goes on
+    write_table(files / "doubt.parquet", table)
+    pairs, _ = pair_by_name(find_labels([files / "doubt.parquet"], (".parquet",)), (files / "truth").glob("*.jsonl"))
+    said, cut = (judge(read_cases(pairs, threshold)[0]).keys[forward] for threshold in (None, 0.5))
+    assert said.f1(0) == 1.0
+    assert cut.events[0].predicted_events == said.events[0].predicted_events + 2
+
+
+@pytest.mark.timeout(120)
+def test_a_model_labels_recordings_and_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    from idm.checkpoint import save_model
+    from idm.config import preset
+    from idm.model import InverseDynamicsModel
+
+    video = write_recording(tmp_path / "play", "a", 60)
+    (write_recording(tmp_path / "play", "broken", 20)).write_bytes(b"no film")
+    save_model(tmp_path / "model", InverseDynamicsModel(preset("debug")))
+    seen: list[tuple[int, list[str]]] = []
+    monkeypatch.setattr(
+        eval_idm, "write_results", lambda out, s, cases, pairs, notes, **_: seen.append((s.frames, notes))
+    )
+    assert main(EvalIdmConfig(model=tmp_path / "model", data=(tmp_path / "play",), out=tmp_path / "out")) == 1
+    assert video.exists() and seen[0][0] == 60
+    assert [note.split("/")[-1] for note in seen[0][1]] == ["broken.jsonl: not judged, its video could not be labelled"]
