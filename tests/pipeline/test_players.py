@@ -12,6 +12,7 @@ from tests.pipeline.fake_world import FakeWorld
 from vpt_pipeline.players import STYLES, ScriptedPlayer
 from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, bell_steps
+from vpt_pipeline.players.paths import Surroundings, straighten
 from vpt_pipeline.players.scripts import SCRIPTS
 from vpt_pipeline.tasks import TASKS
 
@@ -137,3 +138,26 @@ def test_unknown_names_are_told_with_the_known_ones() -> None:
         ScriptedPlayer(FakeWorld(), "travel", "bob", 0)
     with pytest.raises(ValueError, match="reset"):
         ScriptedPlayer(FakeWorld(), "travel", "steady", 0).act(FakeWorld().reset()[1])
+
+
+def test_paths_are_straightened_only_where_there_is_room() -> None:
+    stairs = [(0, 5, 0)]
+    for step in range(1, 6):
+        stairs += [(step, 5, step - 1), (step, 5, step)]
+    field = {(x, 5, z) for x in range(-2, 9) for z in range(-2, 9)}
+    assert straighten(stairs, field) == [(0, 5, 0), (5, 5, 5)]
+    corridor = straighten(stairs, set(stairs))
+    assert len(corridor) > 5 and corridor[-1] == (5, 5, 5)
+    climb = [(0, 5, 0), (1, 5, 0), (2, 6, 0), (3, 6, 0), (4, 6, 0)]
+    assert (1, 5, 0) in straighten(climb, set(climb))  # a step is taken square on
+
+
+def test_paths_end_where_the_ceiling_is_low() -> None:
+    path = [(x, 5, 0) for x in range(4)]
+    room = {(x, y, 0) for x in range(4) for y in (5, 6)}
+    assert Surroundings(frozenset(room), frozenset()).walkable_part(path) == path
+    assert Surroundings(frozenset(room - {(2, 6, 0)}), frozenset()).walkable_part(path) == path[:2]
+    up = [(0, 5, 0), (1, 6, 0)]
+    above = frozenset({(0, 5, 0), (0, 6, 0), (1, 6, 0), (1, 7, 0)})
+    assert Surroundings(above, frozenset()).walkable_part(up) == up[:1]  # no room to jump
+    assert Surroundings(above | {(0, 7, 0)}, frozenset()).walkable_part(up) == up

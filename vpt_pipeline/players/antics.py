@@ -48,21 +48,24 @@ def go_through_hotbar(body: Body) -> Script:
 
 
 def throw(body: Body) -> Script:
-    """Throw something out of the hotbar and, mostly, fetch it back."""
+    """Throw something out of the hotbar and, mostly, fetch it back.
+
+    Mostly one thing at a time: what is picked up goes to the first empty slot, so it comes back to its own.
+    """
     slots = [slot for slot, _, _ in body.truth["slots"] if slot < 9]
     if not slots:
         return
     yield from body.select(slots[int(body.rng.integers(len(slots)))])
     yaw = body.truth["yaw"]
     yield from body.look((body.between(10, 35), yaw), within=6.0)
-    times = int(body.rng.integers(1, 4))
+    times = 1 if body.chance(0.85) else 2
     for turn in range(times):
         if turn:
             yield from body.select(slots[int(body.rng.integers(len(slots)))])
         if body.truth["held_item"]:
             yield from body.tap("drop")
     yield from body.wait(int(body.rng.integers(4, 14)), gaze=(35.0, yaw))
-    if body.chance(0.85):
+    if body.chance(0.95):
         yield from fetch(body)
 
 

@@ -29,7 +29,9 @@ LOGS = Quarry(
 )
 DIRT = Quarry(("group:soil",), "shovel", 40, feet_level=True)
 FLOWERS = Quarry(("group:flower",), "", 12)
-GRASS = Quarry(("group:grass", "group:normal_grass", "default:fern_1"), "", 12)
+GRASS = Quarry((*(f"default:grass_{height}" for height in range(1, 6)), "default:junglegrass"), "", 12)
+"""What drops seeds, now and then."""
+WEEDS = Quarry(("group:grass", "group:normal_grass"), "", 12)
 
 
 def dug_at(body: Body, target: Sequence[float]) -> bool:
@@ -106,14 +108,15 @@ def find(body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]) ->
 def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
     """Dig so many of them, going from one to the next; wander on where there are none."""
     tried: set[tuple[int, ...]] = set()
-    done = 0
+    done, heading = 0, body.truth["yaw"]
     yield from take_tool(body, quarry.tool)
     for _ in range(count * 3):
         if done >= count:
             return
         target = yield from find(body, quarry, radius, tried)
         if target is None:
-            yield from ramble(body)
+            heading += body.between(-25, 25)  # search on, not in circles
+            yield from ramble(body, heading)
             continue
         tried.add((int(target[0]), int(target[1]), int(target[2])))
         if body.away(target) > ARM and not (yield from go_beside(body, target)):

@@ -9,6 +9,7 @@ from data.actions import Action
 from vpt_pipeline.envs.truth import Vector
 from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.habits import ALL
+from vpt_pipeline.players.paths import look_along, straighten
 from vpt_pipeline.players.place import pillar
 
 GROUND = [
@@ -24,13 +25,13 @@ WATER_LEVEL = 0.6
 
 
 def way_keys(bearing: float) -> set[str]:
-    """Movement keys that walk towards a bearing (degrees off the view); none where turning first is better."""
-    if abs(bearing) > 75:
+    """Movement keys that walk towards a bearing (degrees off the view); none where turning comes first."""
+    side = "right" if bearing > 0 else "left"
+    if abs(bearing) > 115:
         return set()
-    keys = {"forward"}
-    if abs(bearing) > 38:
-        keys.add("right" if bearing > 0 else "left")
-    return keys
+    if abs(bearing) > 70:
+        return {side}
+    return {"forward", side} if abs(bearing) > 35 else {"forward"}
 
 
 class Unsticker:
@@ -61,33 +62,37 @@ def walk(
     body: Body, path: Sequence[Sequence[float]], free: Set[str] = ALL, limit: int = 500
 ) -> Generator[Action, None, bool]:
     """Walk along cells (x, y, z), y being where the feet's cell is. Returns whether the end was reached."""
-    index, since_progress, unsticker = 1, 0, Unsticker(body)
+    cells = [(round(cell[0]), round(cell[1]), round(cell[2])) for cell in path]
+    surroundings = yield from look_along(body, cells)
+    reachable = surroundings.walkable_part(cells)
+    turns = straighten(reachable, surroundings.free)
+    unsticker = Unsticker(body)
+    index, nearest, idle = 1, math.inf, 0
     for _ in range(limit):
-        if index >= len(path):
-            return True
-        here, cell = body.feet, path[index]
-        ahead = path[min(index + 3, len(path) - 1)]
-        level = abs(ahead[1] - cell[1]) < 0.5
-        near = 1.1 if level and index < len(path) - 1 else 0.6
-        if body.flat_away((cell[0], 0, cell[2])) < near and abs(cell[1] - 0.5 - here[1]) < 1.4:
-            index, since_progress = index + 1, 0
+        if index >= len(turns):
+            return len(reachable) == len(cells)
+        here, cell = body.feet, turns[index]
+        ahead = turns[min(index + 1, len(turns) - 1)]
+        away = body.flat_away(cell)
+        if away < 0.55 and abs(cell[1] - 0.5 - here[1]) < 1.4:
+            index, nearest, idle = index + 1, math.inf, 0
             continue
-        since_progress += 1
-        if since_progress > 40:
+        nearest, idle = (away, 0) if away < nearest - 0.3 else (nearest, idle + 1)
+        if idle > 45:
             return False
-        goal = ahead if level else cell
-        aim = (goal[0] * 0.7 + cell[0] * 0.3, here[1], goal[2] * 0.7 + cell[2] * 0.3)
-        _, yaw = body.gaze_at(aim)
-        bearing = body.bearing(aim)
-        keys = way_keys(bearing)
-        steep = cell[1] - 0.5 > here[1] + 0.4 and body.flat_away((cell[0], 0, cell[2])) < 1.4
+        # eyes go to the next turn before the feet do
+        lead = 0.5 if away < 1.5 and ahead[1] == cell[1] else 0.0
+        aim = (cell[0] + lead * (ahead[0] - cell[0]), here[1], cell[2] + lead * (ahead[2] - cell[2]))
+        keys = way_keys(body.bearing(cell))
+        steep = cell[1] - 0.5 > here[1] + 0.4 and away < 1.4
         if steep and body.grounded and keys:
             keys.add("jump")
         keys = unsticker.mend(keys)
         calm = free - {"sprint", "hop", "strafe"} if steep or "back" in keys or body.still_frames > 2 else free
         # climbing and descending pull the eyes along
         slope = 8.0 * (here[1] - (ahead[1] - 0.5))
-        yield body.frame(keys, (body.style.gaze_pitch + slope, yaw), body.style.tolerance, free=calm)
+        gaze = body.style.gaze_pitch + slope, body.gaze_at(aim)[1]
+        yield body.frame(keys, gaze, body.style.tolerance, free=calm)
     return False
 
 

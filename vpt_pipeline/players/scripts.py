@@ -10,15 +10,16 @@ import numpy as np
 from vpt_pipeline.players import antics
 from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.build import build, come_down
-from vpt_pipeline.players.gather import DIRT, FLOWERS, GRASS, LOGS, Quarry, gather
+from vpt_pipeline.players.gather import DIRT, FLOWERS, GRASS, LOGS, WEEDS, Quarry, gather
+from vpt_pipeline.players.habits import ALL
 from vpt_pipeline.players.hunt import animals, hunt
 from vpt_pipeline.players.place import pillar
 from vpt_pipeline.players.routes import ramble
 
 
-def breather(body: Body) -> Script:
-    """Between two pieces of work: mostly nothing, sometimes a moment of something else."""
-    if body.chance(0.6):
+def breather(body: Body, share: float = 0.4) -> Script:
+    """Between two pieces of work: mostly nothing, sometimes (that share) a moment of something else."""
+    if not body.chance(share):
         return
     antic = (antics.idle, antics.look_around, antics.go_through_hotbar, antics.swing)[int(body.rng.integers(4))]
     yield from antic(body)
@@ -29,10 +30,12 @@ def travel(body: Body) -> Script:
     heading = body.truth["yaw"]
     while True:
         before = body.truth["distance"]
-        yield from ramble(body, heading)
-        # water or a cliff ahead: bear off
-        heading += body.between(-15, 15) if body.truth["distance"] > before + 3 else body.between(-80, 80)
-        yield from breather(body)
+        yield from ramble(body, heading, least=12, free=ALL - {"crouch", "glance"})
+        if body.truth["distance"] > before + 3:
+            heading += body.between(-12, 12)
+        else:  # water or a cliff ahead: bear off
+            heading += body.between(40, 90) * (1 if body.chance(0.5) else -1)
+        yield from breather(body, 0.1)
 
 
 def gathering(quarry: Quarry) -> Callable[[Body], Script]:
@@ -74,13 +77,13 @@ _FREEPLAY: Mapping[str, tuple[float, Callable[[Body], Script]]] = {
     "gather": (0.8, lambda body: gather(body, LOGS, int(body.rng.integers(1, 3)))),
     "dirt": (1.2, lambda body: gather(body, DIRT, int(body.rng.integers(1, 3)))),
     "flowers": (0.7, lambda body: gather(body, FLOWERS, 1, 16)),
-    "grass": (1.0, lambda body: gather(body, GRASS, 1, 16)),
+    "grass": (1.0, lambda body: gather(body, WEEDS, 1, 16)),
     "build": (4.4, lambda body: build(body, int(body.rng.integers(2, 6)))),
     "pillar": (0.9, lambda body: _up_and_down(body)),
     "hunt": (1.2, lambda body: hunt(body, int(body.rng.integers(60, 140)))),
     "look": (1.0, antics.look_around),
     "hotbar": (5.0, antics.go_through_hotbar),
-    "throw": (4.5, antics.throw),
+    "throw": (5.0, antics.throw),
     "inventory": (3.6, antics.use_inventory),
     "crouch": (3.6, antics.crouch),
     "dance": (2.2, antics.dance),
