@@ -83,7 +83,7 @@ def load(recordings: list[Recording], config: IDMConfig, cache: Path) -> list[Ca
     return usable
 
 
-def _steps_for(
+def steps_for(
     minutes: float, config: IDMConfig, training: TrainingConfig, data: list[CachedRecording], device: str
 ) -> int:
     """How many steps fit into the time, measured on a throw-away model."""
@@ -108,7 +108,7 @@ def settled(config: TrainIdmConfig, model: IDMConfig, data: list[CachedRecording
     if begun.exists():
         steps = int(json.loads(begun.read_text(encoding="utf-8"))["training"]["steps"])
     else:
-        steps = _steps_for(config.minutes, model, config.training, data, device)
+        steps = steps_for(config.minutes, model, config.training, data, device)
     return dataclasses.replace(config.training, steps=steps)
 
 
