@@ -1,18 +1,22 @@
 """Package metadata. Versions that are known to work together are pinned in constraints.txt, not here."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 VIZ = ["matplotlib>=3.8", "tensorboard>=2.15"]
+
+ROOMS = ("vpt_pipeline", "idm", "prior", "search_agent", "data")
 
 setup(
     name="vpt-pipeline",
     version="0.1.0",
     description="From game video without actions to an agent: inverse dynamics model, labelling, behavioural prior.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=[f"{room}{rest}" for room in ("vpt_pipeline", "idm", "prior", "search_agent", "data") for rest in ("", ".*")]),
+    packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
     package_data={"vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"], "": ["py.typed"]},
     install_requires=[
         "torch>=2.6",

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import ActionTrack
 from data.label_parts import find_parts, frames_done, write_part
 from data.labels import LabelTable
 from data.resample import ResampleReport, TickFrame, at_rate
@@ -140,7 +139,3 @@ def label_video(
     if not decoder.count:
         raise ValueError(f"{video}: no frame could be decoded ({'; '.join(problems) or 'the file holds none'})")
     return Labelled(decoder.count, decoder.report, problems)
-
-
-def decided(table: LabelTable, calibration: Calibration) -> ActionTrack:
-    return table.to_actions()

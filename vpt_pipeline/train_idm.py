@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from data.recording import Recording, find_recordings
 
+from data.recording import Recording, find_recordings
 from idm.cache import CachedRecording, cache_all
 from idm.config import IDMConfig, preset
 from idm.training import Trainer, TrainingConfig, finish

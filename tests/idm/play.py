@@ -24,7 +24,9 @@ def turning_world(frames: int, seed: int, size: tuple[int, int] = (72, 128)) -> 
     buttons[:, BUTTON_INDEX["attack"]] = attack
     y, x, pictures = 150, 200, []
     for n in range(frames):
-        picture = np.take(np.take(world, range(y, y + size[0]), 0, mode="wrap"), range(x, x + size[1]), 1, mode="wrap").copy()
+        picture = np.take(
+            np.take(world, range(y, y + size[0]), 0, mode="wrap"), range(x, x + size[1]), 1, mode="wrap"
+        ).copy()
         if n and attack[n - 1]:
             picture[50:70, 90:120] = 255
         pictures.append(picture)
@@ -34,4 +36,6 @@ def turning_world(frames: int, seed: int, size: tuple[int, int] = (72, 128)) -> 
 
 def recording(config: IDMConfig, frames: int, seed: int, player: str = "tester") -> CachedRecording:
     pictures, actions = turning_world(frames, seed)
-    return CachedRecording(f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config).stream(pictures))), actions)
+    return CachedRecording(
+        f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config).stream(pictures))), actions
+    )

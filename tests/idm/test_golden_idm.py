@@ -54,7 +54,10 @@ def test_parameter_names_and_shapes_are_the_published_ones() -> None:
     with torch.device("meta"):
         model = InverseDynamicsModel(preset("vpt_4x"))
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    theirs = {name: entry["shape"] if isinstance(entry, dict) else entry[0] if isinstance(entry[0], list) else entry for name, entry in schema["tensors"].items()}
+    theirs = {
+        name: entry["shape"] if isinstance(entry, dict) else entry[0] if isinstance(entry[0], list) else entry
+        for name, entry in schema["tensors"].items()
+    }
     assert ours == theirs
 
 

@@ -22,14 +22,14 @@ def test_two_steps_then_resume_is_the_same_as_four(tmp_path: Path, name: str) ->
     data = [recording(config, 64, seed=1)]
     whole = Trainer(tmp_path / "whole", config, QUICK, data).run()
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(step: int, metrics: dict[str, float]) -> None:
         if step == 3:  # after the checkpoint of step 2
-            raise Stop
+            raise StoppedError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StoppedError):
         Trainer(tmp_path / "cut", config, QUICK, data).run(stop)
     resumed = Trainer(tmp_path / "cut", config, QUICK, data)
     assert resumed.step == 2
