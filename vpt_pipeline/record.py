@@ -10,7 +10,9 @@ import contextlib
 import difflib
 import json
 import multiprocessing
+import os
 import queue
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,6 +24,7 @@ from typing import Annotated, Any
 import tyro
 
 from data.actions import BUTTONS
+from data.files import PART_MARK
 from data.recording import Recording
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.players import STYLES
@@ -118,6 +121,8 @@ def _record_with_retries(
 ) -> None:
     from vpt_pipeline.envs.luanti import GameDied
 
+    for leftover in folder.glob(f".{plan.name}.*{PART_MARK}.*"):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         frames = Counter[str]()
 
@@ -142,33 +147,52 @@ def _record_with_retries(
 
 # ---- several at a time: each worker process plays one episode after the other and tells of its frames in a queue
 
-_messages: Any = None  # in a worker: the queue to the parent, of frames (int) and warnings (str)
+_messages: Any = None  # in a worker: the queue to the parent, of (episode's name, frames or warning)
+_stop: Any = None  # in a worker: the event that ends it between two frames
 
 
-def _begin_worker(messages: Any) -> None:
-    global _messages
-    _messages = messages
+def _begin_worker(messages: Any, stop: Any) -> None:
+    global _messages, _stop
+    _messages, _stop = messages, stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the game ends with its owner
 
 
 def _work(plan: EpisodePlan, folder: Path) -> None:
-    _record_with_retries(plan, folder, _messages.put, _messages.put)
+    def advance(frames: int) -> None:
+        _messages.put((plan.name, frames))
+        if _stop.is_set():
+            raise KeyboardInterrupt
+
+    _record_with_retries(plan, folder, advance, lambda text: _messages.put((plan.name, text)))
 
 
 def _record_in_parallel(
     plans: list[EpisodePlan], folder: Path, workers: int, advance: Callable[[int], None], warn: Callable[[str], None]
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
+    messages, stop = context.Queue(), context.Event()
+    told: Counter[str] = Counter()
 
     def listen() -> None:
         with contextlib.suppress(queue.Empty):
             while True:
-                message = messages.get(timeout=0.2)
-                advance(message) if isinstance(message, int) else warn(message)
+                name, message = messages.get(timeout=0.2)
+                if isinstance(message, int):
+                    told[name] += message
+                    advance(message)
+                else:
+                    warn(message)
 
     for attempt in range(1, ATTEMPTS + 1):
         left = [plan for plan in plans if not plan.is_finished(folder)]
-        with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
+        with ProcessPoolExecutor(workers, context, _begin_worker, (messages, stop)) as pool:
             running: set[Future[None]] = {pool.submit(_work, plan, folder) for plan in left}
             try:
                 while running:
@@ -180,10 +204,15 @@ def _record_in_parallel(
             except BrokenProcessPool:
                 if attempt == ATTEMPTS:
                     raise
-                warn("[yellow]a recording process was killed; its episode is begun again[/yellow]")
             except BaseException:
+                stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        listen()
+        warn("[yellow]a recording process was killed; the episodes under way are begun again[/yellow]")
+        for plan in left:
+            if not plan.is_finished(folder):
+                advance(-told.pop(plan.name, 0))
 
 
 def count_presses(recordings: Iterable[Recording]) -> tuple[Counter[str], int]:

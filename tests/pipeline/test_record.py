@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,7 +150,7 @@ def test_plans_have_their_own_seeds_and_names_and_wrong_words_are_explained() ->
 @pytest.mark.usefixtures("game_cache")
 def test_recorded_actions_replay_to_the_recorded_frames(tmp_path: Path) -> None:
     """The alignment test: what is on record i leads from frame i to frame i + 1, and to no other."""
-    plan = EpisodePlan("luanti", "freeplay", "twitchy", 1, 1, 300, (320, 180))
+    plan = EpisodePlan("luanti", "freeplay", "twitchy", 1, 1, 220, (320, 180))
     [recording] = record_many([plan], tmp_path, workers=1)
     seen = frames_of(recording.video).astype(np.int16)
     track = recording.load_actions().actions
@@ -168,7 +171,7 @@ def test_recorded_actions_replay_to_the_recorded_frames(tmp_path: Path) -> None:
     aligned = np.abs(seen - replayed).mean((1, 2, 3))
     assert np.median(aligned) < 6 and np.mean(aligned < 9) > 0.95  # grey levels: what H.264 takes away
     turning = np.flatnonzero(np.abs(track.camera[1:-1]).max(1) > 1.0) + 1
-    assert len(turning) > 30
+    assert len(turning) > 20
     for shift in (-1, 1):
         shifted = np.abs(seen[turning] - replayed[turning + shift]).mean((1, 2, 3))
         assert np.mean(shifted > 1.5 * aligned[turning]) > 0.7
@@ -188,3 +191,20 @@ def test_the_command_records_several_games_at_once(tmp_path: Path, capsys: pytes
     assert "luanti-travel-steady" in capsys.readouterr().err
     assert main(config) == 0
     assert "2 of 2 recordings are there already" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("game_cache")
+def test_killed_recording_processes_and_games_are_made_up_for(tmp_path: Path) -> None:
+    plans = [EpisodePlan("luanti", "freeplay", "brisk", seed, 1, 100, (160, 96)) for seed in (0, 3)]
+    told: list[int] = []
+    warnings: list[str] = []
+
+    def advance(frames: int) -> None:
+        told.append(frames)
+        if len(told) == 2:  # in the middle of the first attempt
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    recordings = record_many(plans, tmp_path, 2, advance, warnings.append)
+    assert [recording.load_meta()["frames"] for recording in recordings] == [100, 100]
+    assert sum(told) == 200 and "killed" in warnings[0]
+    assert not list(tmp_path.glob(".*")), "half-written files are left"
