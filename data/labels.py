@@ -57,9 +57,10 @@ class LabelTable:
     the tick shows. pts: int64, its timestamp in units of time_base: int32 (N, 2), numerator and denominator.
     buttons: float32 (N, 20), the calibrated probability that each is held. held: bool (N, 20), which are said to be
     held, decided over time, so that a probability that flickers about one half is not many presses. camera: float32
-    (N, 2), expected degrees, pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the least over buttons of
-    max(p, 1 - p). conf_camera: float32, probability of the likeliest bin, the lesser axis. null: bool, nothing done.
-    gui: bool, a GUI is open. resampled: bool, see data.resample. low_confidence: bool, below the job's threshold.
+    (N, 2), expected degrees, pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the
+    least over buttons of max(p, 1 - p). conf_camera: float32, probability of the likeliest bin, the lesser axis. null:
+    bool, nothing done. gui: bool, a GUI is open. resampled: bool, see data.resample. low_confidence: bool, below the
+    job's threshold.
     """
 
     video: NDArray[np.object_]
