@@ -299,3 +299,5 @@ def test_errors_say_what_was_expected(env: VizdoomEnv) -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"weather.*objects, gates"):
         env.ask("weather")
+    with pytest.raises(ValueError, match=r"no arguments.*radius"):
+        env.ask("objects", radius=3)

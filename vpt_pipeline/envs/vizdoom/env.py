@@ -31,8 +31,10 @@ from vpt_pipeline.envs.vizdoom.map import Landscape, write_map
 from vpt_pipeline.envs.vizdoom.truths import TICS_PER_SECOND, EpisodeTruth, to_metres
 
 STEPS_PER_SECOND = 20
-OPTIONS = ("task", "landscape", "map_seed")
+LUANTI_OPTIONS = ("inventory", "animals")
+"""Accepted, so that one task serves both games, and without effect: the kit is always the nine weapons."""
 QUERIES = ("objects", "gates")
+OPTIONS = ("task", "landscape", "map_seed", *LUANTI_OPTIONS)
 MINIMUM_SIDE = 64
 
 Observation = dict[str, NDArray[np.uint8]]
@@ -82,7 +84,7 @@ class VizdoomEnv(gymnasium.Env[Observation, dict[str, Any]]):
         """Begin an episode on the map of this seed (default 0): equal seeds and actions give equal frames.
 
         options, all of them optional: task (a name of TASKS), landscape (a Landscape), map_seed (another map than the
-        seed's own).
+        seed's own); inventory and animals are accepted and have no effect.
         """
         super().reset(seed=seed)
         wanted = dict(options or {})
@@ -136,7 +138,7 @@ class VizdoomEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self._closing.close()
 
     # ------------------------------------------------------------ beyond gymnasium
-    def ask(self, op: str) -> int:
+    def ask(self, op: str, **question: Any) -> int:
         """Ask about the game; ``info["answers"]`` of the next step has the answer under the returned id.
 
         objects -> every thing on the map, as in ``info["objects"]`` but however far;
@@ -144,6 +146,8 @@ class VizdoomEnv(gymnasium.Env[Observation, dict[str, Any]]):
         """
         if op not in QUERIES:
             raise ValueError(f"unknown question {op!r}; ViZDoom answers {', '.join(QUERIES)}")
+        if question:
+            raise ValueError(f"the question {op!r} takes no arguments, but got {', '.join(question)}")
         self._running()
         self._asked += 1
         self._questions.append((self._asked, op))

@@ -24,7 +24,8 @@ WEAPONS = (
 ITEMS: Mapping[str, int] = {
     "HealthBonus": 2014, "ArmorBonus": 2015, "Stimpack": 2011, "RedCard": 13, "BlueCard": 5, "YellowCard": 6,
 }  # fmt: skip
-"""Things to walk over, with their numbers in the map format. Names are the engine's."""
+"""Things to walk over, with their numbers in the map format. Names are the engine's. A stimpack is left lying by the
+unhurt, a card by who has one of that colour."""
 SCENERY: Mapping[str, int] = {
     "BigTree": 54,
     "TorchTree": 43,
@@ -38,7 +39,7 @@ USUAL_SCENERY: Mapping[str, int] = {
     "BigTree": 50, "TorchTree": 25, "TallGreenColumn": 6, "RedTorch": 6, "ExplosiveBarrel": 6,
 }  # fmt: skip
 USUAL_ITEMS: Mapping[str, int] = {
-    "HealthBonus": 40, "ArmorBonus": 20, "Stimpack": 6, "RedCard": 3, "BlueCard": 3, "YellowCard": 3,
+    "HealthBonus": 45, "ArmorBonus": 25, "RedCard": 1, "BlueCard": 1, "YellowCard": 1,
 }  # fmt: skip
 
 PLAYER_START = 1
@@ -244,7 +245,7 @@ class _Layout:
             for start, end in ((left, left_in), (right_in, right)):
                 self.text.line(start, end, Face(gate, bottom=stone), Face(wall))
         centre = (site.x + site.width / 2, site.y + site.height / 2)
-        self.text.thing(centre, self.random.choice(list(ITEMS.values())))
+        self.text.thing(centre, ITEMS["ArmorBonus"])
 
     def _scatter(self, kind: int) -> None:
         """Put a thing on open ground, clear of everything else."""

@@ -11,6 +11,8 @@ from vpt_pipeline.envs.vizdoom.engine import Moment, Place
 from vpt_pipeline.envs.vizdoom.map import ITEMS, MONSTERS, SCENERY, UNITS_PER_METRE, WEAPONS
 
 TICS_PER_SECOND = 35
+GROUND_HEIGHT = 2.0
+"""Metres that open ground lies at, above the sea that scripted players would swim in (there is none here)."""
 NEAR = 32.0
 """Metres within which objects are listed."""
 REACH = 3.0
@@ -21,7 +23,7 @@ _SHOWN = frozenset({*ITEMS, *WEAPONS, *SCENERY, *MONSTERS})  # not shots, smoke 
 
 def to_metres(place: Place) -> Vector:
     """Map units (east, north, up) to the truth's axes (east, up, north) in metres."""
-    return place[0] / UNITS_PER_METRE, place[2] / UNITS_PER_METRE, place[1] / UNITS_PER_METRE
+    return place[0] / UNITS_PER_METRE, GROUND_HEIGHT + place[2] / UNITS_PER_METRE, place[1] / UNITS_PER_METRE
 
 
 def wrap(degrees: float) -> float:
