@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,6 +280,31 @@ def test_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     env.close()
     assert not list(here.iterdir())
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_the_engine_does_not_outlive_a_killed_process() -> None:
+    code = """
+import pathlib, signal
+from vpt_pipeline.envs.vizdoom import VizdoomEnv
+env = VizdoomEnv((160, 90))
+env.reset(seed=0)
+tasks = pathlib.Path("/proc/self/task").glob("*/children")
+children = [child for task in tasks for child in task.read_text().split()]
+print(*children, flush=True)
+signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as player:
+        assert player.stdout is not None
+        engine = Path("/proc") / player.stdout.readline().strip()
+        assert "vizdoom" in (engine / "cmdline").read_text()
+        player.kill()
+    for _ in range(100):
+        if not engine.exists() or "\nState:\tZ" in (engine / "status").read_text():
+            return
+        time.sleep(0.05)
+    os.kill(int(engine.name), signal.SIGKILL)
+    raise AssertionError("the engine went on")
 
 
 def test_maps_are_repeatable_and_differ_by_seed(tmp_path: Path) -> None:

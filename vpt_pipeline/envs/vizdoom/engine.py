@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +69,7 @@ class Engine:
     def __init__(self, map_file: Path, seed: int, picture: tuple[int, int]) -> None:
         game = vizdoom.DoomGame()
         folder = map_file.parent
+        game.set_vizdoom_path(str(_bound_to_us(folder)))
         game.set_doom_config_path(str(folder / "engine.ini"))
         game.set_doom_game_path(str(Path(vizdoom.__file__).parent / "freedoom2.wad"))
         game.set_doom_scenario_path(str(map_file))
@@ -134,6 +137,20 @@ class Engine:
 def _as_delta(units: int) -> float:
     """Degrees that the engine, which rounds down, takes for exactly so many angle units."""
     return 0.0 if units == 0 else (units + 0.5) * 360 / ANGLE_UNITS
+
+
+def _bound_to_us(folder: Path) -> Path:
+    """The engine's program, by way of a script that has the system end it when this process is killed.
+
+    By itself it would wait for ever for the next command. Without ``setpriv`` (util-linux) it is started as it is.
+    """
+    program, setpriv = Path(vizdoom.__file__).parent / "vizdoom", shutil.which("setpriv")
+    if setpriv is None:
+        return program
+    script = folder / "vizdoom"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(setpriv)} --pdeathsig KILL {shlex.quote(str(program))} "$@"\n')
+    script.chmod(0o755)
+    return script
 
 
 @contextlib.contextmanager
