@@ -6,6 +6,7 @@ model's confidence. The same command again resumes a stopped run.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from dataclasses import dataclass, field
@@ -112,6 +113,15 @@ def settled(config: TrainIdmConfig, model: IDMConfig, data: list[CachedRecording
     return dataclasses.replace(config.training, steps=steps)
 
 
+def tensorboard_writer(folder: Path) -> Any:
+    """A writer of TensorBoard events where the package is installed, else None (metrics.jsonl is always written)."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder))
+
+
 def train(config: TrainIdmConfig) -> dict[str, Any]:
     """Train, calibrate and write the model; returns what was measured on the recordings that were held back."""
     recordings = [r for folder in config.data for r in find_recordings(folder) if r.actions is not None]
@@ -135,11 +145,18 @@ def train(config: TrainIdmConfig) -> dict[str, Any]:
     with progress_bar("training", training.steps * training.batch * training.clip, "frames") as bar:
         bar.skip(trainer.step * training.batch * training.clip)
 
+        board = tensorboard_writer(config.out / "tensorboard")
+
         def report(step: int, metrics: dict[str, float]) -> None:
+            if board is not None:
+                for name, value in metrics.items():
+                    board.add_scalar(name, value, step)
             bar.note(f"loss {metrics['loss_buttons']:.3f} + {metrics['loss_camera']:.3f}")
             bar.advance(training.batch * training.clip)
 
         averaged = trainer.run(report)
+        if board is not None:
+            board.close()
     return finish(trainer, averaged, held)
 
 
