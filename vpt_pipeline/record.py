@@ -26,13 +26,12 @@ import tyro
 from data.actions import BUTTONS
 from data.files import PART_MARK
 from data.recording import Recording
-from vpt_pipeline.envs import make_env
+from vpt_pipeline.envs import GAMES, make_env
 from vpt_pipeline.players import STYLES
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan, record_episode
 from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
 
-GAMES_WITH_PLAYERS = ("luanti",)
 ATTEMPTS = 3
 """How often an episode is begun before its failure is the command's."""
 REPORT_FRAMES = 20
@@ -59,14 +58,14 @@ class RecordConfig:
     seed: int = 0
     """Seed of the first episode; the others count on. It decides the start and every choice of the player."""
     game: str = "luanti"
-    """The game to record in."""
+    """The game to record in: luanti, or vizdoom (its players know travel, explore and freeplay)."""
     workers: int = 2
     """Games at the same time. One takes about one core."""
 
 
 def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
     """The recordings that a config asks for, each with its own seed. Raises ValueError for what cannot be played."""
-    _known("game", (config.game,), GAMES_WITH_PLAYERS)
+    _known("game", (config.game,), GAMES)
     _known("task", config.task, TASKS)
     _known("player", config.player, STYLES)
     steps = config.steps if config.steps is not None else round(config.minutes * 60 * TICK_RATE)

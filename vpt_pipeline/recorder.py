@@ -21,7 +21,7 @@ from data.files import write_json_atomic
 from data.recording import Recording
 from data.video import VideoWriter
 from vpt_pipeline.envs.truth import GameTruth
-from vpt_pipeline.players import ScriptedPlayer
+from vpt_pipeline.players import player_of
 from vpt_pipeline.tasks import TASKS
 
 TICK_RATE = 20
@@ -97,7 +97,7 @@ def record_episode(
     video, actions, meta_path = plan.files(folder)
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(plan.map_seed))
     truth, meter = cast(GameTruth, info), task.measure()
-    player = ScriptedPlayer(cast(Any, env), plan.task, plan.player, plan.seed)
+    player = player_of(plan.game)(cast(Any, env), plan.task, plan.player, plan.seed)
     player.reset(truth)
     result = meter.update(truth)
     presses: Counter[str] = Counter()
