@@ -26,6 +26,7 @@ from idm.config import preset
 from idm.metrics import Predictions, evaluate
 from idm.model import QUANTIZER
 from idm.training import Trainer, TrainingConfig, finish, predict_recording
+from vpt_pipeline.record import RecordConfig, plan_episodes, record_many
 from vpt_pipeline.train_idm import hold_back, steps_for
 
 
@@ -44,7 +45,7 @@ class Args:
     train_minutes: float = 8.0
     """Wall time of each training."""
     quick: bool = False
-    """Debug models, seconds instead of minutes."""
+    """Debug models, seconds instead of minutes; where there is no play yet, a little is recorded in ViZDoom."""
 
 
 def first_minutes(recordings: list[CachedRecording], minutes: float, rate: int) -> list[CachedRecording]:
@@ -77,6 +78,12 @@ def main(args: Args) -> None:
     """Train and judge every point, then print the table."""
     if args.quick:
         args = replace(args, presets=("vpt_debug", "debug"), minutes=(1, 2), train_minutes=0.1, out=args.out / "quick")
+        if not (args.train.is_dir() and args.held_out.is_dir()):
+            args = replace(args, train=args.out / "train", held_out=args.out / "held_out")
+            for folder, player in ((args.train, ("steady", "twitchy")), (args.held_out, ("brisk",))):
+                record_many(
+                    plan_episodes(RecordConfig(folder, player=player, episodes=2, steps=400, game="vizdoom")), folder
+                )
     path = args.out / "curve.json"
     curve: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     for name in args.presets:

@@ -159,8 +159,9 @@ def main(config: LabelConfig) -> int:
     failed = [name for name in names if manifest.videos[name].status != "done"]
     frames = sum(manifest.videos[name].frames for name in names)
     say(f"{len(names) - len(failed)} of {len(names)} videos labelled, {frames} frames, in {config.out}")
-    for name in failed:
-        say(f"[red]{names[name]}[/red]: {manifest.videos[name].error}")
+    if failed:
+        told = ", ".join(str(names[name]) for name in failed)
+        say(f"[red]not labelled:[/red] {told} (reasons above and in {config.out / 'manifest.json'})")
     if len(failed) < len(names):
         example = next(name for name in names if name not in failed)
         say(f"Look at them: vpt inspect {names[example]} --labels {config.out / example}.parquet")

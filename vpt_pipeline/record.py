@@ -118,8 +118,6 @@ def record_many(
 def _record_with_retries(
     plan: EpisodePlan, folder: Path, advance: Callable[[int], None], warn: Callable[[str], None]
 ) -> None:
-    from vpt_pipeline.envs.luanti import GameDied
-
     for leftover in folder.glob(f".{plan.name}.*{PART_MARK}.*"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
@@ -134,7 +132,7 @@ def _record_with_retries(
         try:
             with contextlib.closing(make_env(plan.game, plan.size)) as env:
                 record_episode(env, plan, folder, step)
-        except GameDied as error:
+        except RuntimeError as error:  # what both games raise when they die
             advance(-frames["told"])
             if attempt == ATTEMPTS:
                 raise
