@@ -65,7 +65,7 @@ def test_importing_the_action_space_needs_only_numpy() -> None:
     room = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert room.stdout.strip() == "[]", room
     code = (
-        "import sys, data.video, data.resample, data.recording, data.windows, data.labels, data.label_parts, "
+        "import sys, data.video, data.resample, data.recording, data.labels, data.label_parts, "
         "data.manifest; print([name for name in ('torch', 'cv2', 'pandas') if name in sys.modules])"
     )
     room = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])

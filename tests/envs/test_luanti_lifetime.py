@@ -19,7 +19,9 @@ from vpt_pipeline.envs.luanti.cache import RUN_PREFIX, new_run_folder
 
 STEPS = 300
 OWNER = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job a shell has it ignored
 from vpt_pipeline.envs.luanti import LuantiEnv
 env = LuantiEnv((96, 96))
 env.reset(seed=0)
