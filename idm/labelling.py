@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from data.label_parts import find_parts, frames_done, write_part
 from data.labels import LabelTable
 from data.resample import ResampleReport, TickFrame, at_rate
 from data.video import VideoReader
+from idm.ahead import ahead
 from idm.calibration import Calibration, decode_held
 from idm.inputs import InputMaker
 from idm.model import QUANTIZER, InverseDynamicsModel
@@ -110,31 +112,31 @@ def label_video(
     with VideoReader(video) as reader:
         decoder = _Decoder(reader, model.config.rate, on_frame)
         # One block before the first is needed for its last frames, the first block's neighbours.
-        blocks = maker.stream(decoder, skip=max(first_block - 1, 0))
-        for raw in _in_parts(predictor.predict(blocks, first_block), first_block, predictor.block):
-            for _ in range(passed):
-                decoder.ticks.popleft()
-            passed = 0
-            source, pts, resampled = zip(*(decoder.ticks.popleft() for _ in range(len(raw))), strict=True)
-            camera, pressed = calibration.camera(raw.camera), calibration.probabilities(raw.odds)
-            held = decode_held(pressed, np.asarray(calibration.switch_price), before)
-            before = held[-1]
-            rows = LabelTable.from_predictions(
-                name,
-                first_frame=raw.start,
-                source_frame=source,
-                pts=pts,
-                time_base=decoder.time_base,
-                buttons=pressed,
-                held=held,
-                camera=camera @ QUANTIZER.centres,
-                camera_bin=camera.argmax(-1),
-                conf_camera=camera.max(-1).min(1),
-                gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
-                resampled=resampled,
-                low_confidence_below=doubt,
-            )
-            write_part(rows, parts)
+        with closing(ahead(maker.stream(decoder, skip=max(first_block - 1, 0)))) as blocks:
+            for raw in _in_parts(predictor.predict(blocks, first_block), first_block, predictor.block):
+                for _ in range(passed):
+                    decoder.ticks.popleft()
+                passed = 0
+                source, pts, resampled = zip(*(decoder.ticks.popleft() for _ in range(len(raw))), strict=True)
+                camera, pressed = calibration.camera(raw.camera), calibration.probabilities(raw.odds)
+                held = decode_held(pressed, np.asarray(calibration.switch_price), before)
+                before = held[-1]
+                rows = LabelTable.from_predictions(
+                    name,
+                    first_frame=raw.start,
+                    source_frame=source,
+                    pts=pts,
+                    time_base=decoder.time_base,
+                    buttons=pressed,
+                    held=held,
+                    camera=camera @ QUANTIZER.centres,
+                    camera_bin=camera.argmax(-1),
+                    conf_camera=camera.max(-1).min(1),
+                    gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
+                    resampled=resampled,
+                    low_confidence_below=doubt,
+                )
+                write_part(rows, parts)
         problems = tuple(reader.problems)
     if not decoder.count:
         raise ValueError(f"{video}: no frame could be decoded ({'; '.join(problems) or 'the file holds none'})")
