@@ -52,6 +52,8 @@ class LabelConfig:
 
 def find_videos(paths: tuple[Path, ...]) -> dict[str, Path]:
     """Label name -> video, in order; videos of the same name get a few letters of their path's hash added."""
+    if not paths:
+        raise ValueError("no video given; expected video files or folders, as in `vpt label play.mp4 videos/`")
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -72,9 +74,9 @@ def find_videos(paths: tuple[Path, ...]) -> dict[str, Path]:
 
 def label_videos(config: LabelConfig) -> Manifest:
     """Label every video that is not labelled yet; returns the manifest, in which failures are told."""
+    videos = find_videos(config.videos)
     device = pick_device(config.device)
     model, calibration = load_model(config.model, device)
-    videos = find_videos(config.videos)
     settings = {"doubt": config.doubt, "rate": model.config.rate, "device": device.split(":")[0]}
     path, digest = config.out / "manifest.json", model_hash(config.model)
     manifest = Manifest(digest, settings)
