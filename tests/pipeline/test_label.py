@@ -117,6 +117,29 @@ def test_killed_with_sigkill_at_some_moment_and_started_again(tmp_path: Path, mo
     assert (tmp_path / "cut" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
+def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = video(tmp_path / "play.mp4", 330)
+    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "whole"))
+    size = (tmp_path / "whole" / "play.parquet").stat().st_size
+    code = (
+        "import resource, sys; from idm import labelling; labelling.BLOCKS_A_PART = 4\n"
+        "from vpt_pipeline.cli import main\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size - 1000}, resource.RLIM_INFINITY))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )  # parts still fit, the joined table does not
+    command = [sys.executable, "-c", code, "label", str(source), "--model", str(model), "--out", str(tmp_path / "full")]
+    filled = subprocess.run(command, capture_output=True, text=True)
+    assert filled.returncode == 2
+    assert "play.parquet" in filled.stderr
+    assert not (tmp_path / "full" / "play.parquet").exists()
+    assert len(find_parts(tmp_path / "full" / "play.parts")) > 1
+    monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)
+    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "full"))
+    assert (tmp_path / "full" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
+
+
 def test_bad_files_are_told_and_cost_the_others_nothing(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
