@@ -149,6 +149,8 @@ def test_bad_files_are_told_and_cost_the_others_nothing(
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "garbage.mp4").write_bytes(np.random.default_rng(0).bytes(20_000))
     (folder / "cut.mp4").write_bytes(good.read_bytes()[:600])
+    unknown = good.read_bytes().replace(b"avc1", b"zzz1").replace(b"avcC", b"zzzC")
+    (folder / "codec.mp4").write_bytes(unknown)
     with av.open(str(folder / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -160,14 +162,15 @@ def test_bad_files_are_told_and_cost_the_others_nothing(
     assert vpt(["label", str(folder), "--model", str(model), "--out", str(tmp_path / "out")]) == 1
     videos = json.loads((tmp_path / "out" / "manifest.json").read_text())["videos"]
     failed = {name for name, entry in videos.items() if entry["status"] == "failed"}
-    assert failed == {"empty", "garbage", "cut", "sound"}
+    assert failed == {"empty", "garbage", "cut", "sound", "codec"}
+    assert "no decoder" in videos["codec"]["error"]
     for name in failed:
         assert f"{name}.mp4" in videos[name]["error"]
         assert not (tmp_path / "out" / f"{name}.parquet").exists()
     assert len(LabelTable.read(tmp_path / "out" / "good.parquet")) == 40
     assert len(LabelTable.read(tmp_path / "out" / "one.parquet")) == 1
     assert len(LabelTable.read(tmp_path / "out" / "odd.parquet")) == 30
-    assert "3 of 7 videos labelled" in capsys.readouterr().err
+    assert "3 of 8 videos labelled" in capsys.readouterr().err
 
 
 def test_a_corrupt_middle_is_labelled_around_and_reported(tmp_path: Path, model: Path) -> None:
