@@ -66,8 +66,7 @@ def judge(folder: Path, recordings: list[CachedRecording]) -> dict[str, Any]:
     held = np.concatenate(
         [decode_held(calibration.probabilities(r.odds), np.asarray(calibration.switch_price)) for r in raw]
     )
-    names = ("buttons", "camera", "gui_open", "valid")
-    truth = ActionTrack(*(np.concatenate([getattr(r.actions, n) for r in recordings]) for n in names))
+    truth = ActionTrack.join([r.actions for r in recordings])
     said = Predictions(p, camera @ QUANTIZER.centres, np.maximum(p, 1 - p).min(1), camera.max(-1).min(1), held)
     scores = evaluate(truth, said, [len(r) for r in recordings])
     one = next(event for event in scores.mean.events if event.tolerance == 1)

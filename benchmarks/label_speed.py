@@ -44,7 +44,8 @@ class Args:
     """Settings."""
 
     model: Path | None = None
-    """A trained model; without one, an untrained luanti_small (as fast)."""
+    """A trained model; without one, an untrained one of --preset (as fast)."""
+    preset: str = "luanti_small"
     minutes: float = 30.0
     """Length of the long video."""
     quick: bool = False
@@ -97,7 +98,7 @@ def once_against_published(model: InverseDynamicsModel, frames: int = 2048) -> f
 def main(args: Args) -> None:
     """Print the ratio, then peak memory and speed of a short and a long video."""
     minutes = 1.0 if args.quick else args.minutes
-    model = load_model(args.model)[0] if args.model else InverseDynamicsModel(preset("luanti_small")).eval()
+    model = load_model(args.model)[0] if args.model else InverseDynamicsModel(preset(args.preset)).eval()
     print(f"published way / ours, time: {once_against_published(model):.2f}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

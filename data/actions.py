@@ -110,6 +110,12 @@ class ActionTrack:
         return null
 
     @classmethod
+    def join(cls, tracks: Sequence[ActionTrack]) -> ActionTrack:
+        """Tracks laid end to end."""
+        names = ("buttons", "camera", "gui_open", "valid")
+        return cls(*(np.concatenate([getattr(track, name) for track in tracks]) for name in names))
+
+    @classmethod
     def from_actions(cls, actions: Sequence[Action], gui_open: Sequence[bool] | None = None) -> ActionTrack:
         buttons = np.array([[name in a.buttons for name in BUTTONS] for a in actions], bool).reshape(-1, len(BUTTONS))
         camera = np.array([a.camera for a in actions], np.float32).reshape(-1, 2)

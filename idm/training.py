@@ -2,8 +2,7 @@
 
 What a step sees depends on (seed, step) alone and everything else is in ``resume.pt``, so that a run that was stopped and
 started again ends with the same weights as one that was not. The learning rate rises over the first steps and falls
-linearly to zero (VPT, appendix D); the weights that are kept are an exponential moving average, which in short runs is
-worth about as much as training half as long again.
+linearly to zero (VPT, appendix D); the weights that are kept are an exponential moving average.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,13 +22,14 @@ import torch
 from data.actions import ActionTrack
 from data.files import atomic_path, write_json_atomic
 from idm import calibration
+from idm.ahead import ahead
 from idm.cache import CachedRecording
 from idm.checkpoint import save_model
 from idm.clips import Batch, ClipSampler
 from idm.config import IDMConfig
 from idm.inputs import FrameInputs
 from idm.loss import idm_loss, r2
-from idm.model import InverseDynamicsModel
+from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -152,9 +152,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         kind = self.device.split(":")[0]
-        with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16):
-            out = self.model(batch.images.to(self.device), batch.motion.to(self.device))
         on_device = Batch(*(getattr(batch, f.name).to(self.device) for f in dataclasses.fields(Batch)))
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16):
+            out = self.model(on_device.images, on_device.motion)
         losses = idm_loss(out, on_device, self.config, self.training.event_weight)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
@@ -167,20 +167,13 @@ class Trainer:
         self.step += 1
         return {f"loss_{name}": loss.item() for name, loss in losses.items()} | {"gradient_norm": float(norm)}
 
-    def _batches(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1) as ahead:  # the next batch is put together while this one is computed
-            coming = ahead.submit(self.sampler.draw, self.step)
-            for step in range(self.step, self.training.steps):
-                batch = coming.result()
-                if step + 1 < self.training.steps:
-                    coming = ahead.submit(self.sampler.draw, step + 1)
-                yield batch
-
     def run(self, report: Callable[[int, dict[str, float]], None] = lambda *_: None) -> InverseDynamicsModel:
         """Train to the last step and return the averaged model. ``report(step, metrics)`` is called after each step."""
         self.model.train()
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
-            for batch in self._batches():
+        # The next batch is put together while this one is computed.
+        coming = ahead((self.sampler.draw(step) for step in range(self.step, self.training.steps)), depth=1)
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log, closing(coming) as batches:
+            for batch in batches:
                 begun = time.perf_counter()
                 metrics = self._update(batch)
                 seconds = time.perf_counter() - begun
@@ -220,15 +213,8 @@ def calibrate(
     """Fit the calibration on recordings that were held back from training, and say how the model does on them."""
     predicted = [predict_recording(model, recording) for recording in recordings]
     odds, camera = (np.concatenate([getattr(p, name) for p in predicted]) for name in ("odds", "camera"))
-    track = ActionTrack(
-        *(
-            np.concatenate([getattr(r.actions, name) for r in recordings])
-            for name in ("buttons", "camera", "gui_open", "valid")
-        )
-    )
+    track = ActionTrack.join([recording.actions for recording in recordings])
     fitted = calibration.fit(odds, camera, track)
-    from idm.model import QUANTIZER
-
     expected = fitted.camera(camera) @ QUANTIZER.centres
     clipped = np.clip(track.camera, -QUANTIZER.max_degrees, QUANTIZER.max_degrees)
     summary = {

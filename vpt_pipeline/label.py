@@ -91,7 +91,7 @@ def label_videos(config: LabelConfig) -> Manifest:
             entry = manifest.videos.setdefault(name, VideoEntry())
             bar.note(name)
             try:
-                _one(name, video, entry, config, model, calibration, bar)
+                _one(name, video, entry, config, digest, model, calibration, bar)
             except ValueError as error:
                 entry.status, entry.error = "failed", str(error)
                 say(f"[red]not labelled:[/red] {error}")
@@ -104,6 +104,7 @@ def _one(
     video: Path,
     entry: VideoEntry,
     config: LabelConfig,
+    model_digest: str,
     model: InverseDynamicsModel,
     calibration: Calibration,
     bar: Bar,
@@ -117,8 +118,8 @@ def _one(
         table.unlink(missing_ok=True)
     if not (entry.status == "done" and table.exists()):
         entry.source_sha256, entry.status, entry.error = digest, "running", None
-        (parts / "source").parent.mkdir(parents=True, exist_ok=True)
-        _forget_other_sources(parts, f"{digest} {model_hash(config.model)} {config.doubt}")
+        parts.mkdir(parents=True, exist_ok=True)
+        _forget_other_sources(parts, f"{digest} {model_digest} {config.doubt}")
         done = label_video(video, name, parts, model, calibration, config.doubt, bar.advance, config.threads)
         merge_parts(find_parts(parts), table)
         shutil.rmtree(parts, ignore_errors=True)

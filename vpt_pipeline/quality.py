@@ -43,12 +43,7 @@ def joined(cases: Sequence[Case]) -> tuple[ActionTrack, Predictions]:
     decided = [p.held for p in said if p.held is not None]
     if len(decided) not in (0, len(said)):
         raise ValueError("some cases come with decided key states and others do not; expected all or none")
-    truth = ActionTrack(
-        np.concatenate([t.buttons for t in tracks]),
-        np.concatenate([t.camera for t in tracks]),
-        np.concatenate([t.gui_open for t in tracks]),
-        np.concatenate([t.valid for t in tracks]),
-    )
+    truth = ActionTrack.join(tracks)
     predictions = Predictions(
         np.concatenate([p.probabilities for p in said]),
         np.concatenate([p.camera for p in said]),
