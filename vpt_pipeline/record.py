@@ -9,17 +9,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import multiprocessing
-import os
-import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -28,6 +22,7 @@ from data.files import PART_MARK
 from data.recording import Recording
 from vpt_pipeline.envs import GAMES, make_env
 from vpt_pipeline.players import STYLES
+from vpt_pipeline.processes import run_jobs
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan, record_episode
 from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
@@ -142,74 +137,28 @@ def _record_with_retries(
             return
 
 
-# ---- several at a time: each worker process plays one episode after the other and tells of its frames in a queue
-
-_messages: Any = None  # in a worker: the queue to the parent, of (episode's name, frames or warning)
-_stop: Any = None  # in a worker: the event that ends it between two frames
-
-
-def _begin_worker(messages: Any, stop: Any) -> None:
-    global _messages, _stop
-    _messages, _stop = messages, stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # the game ends with its owner
-
-
-def _work(plan: EpisodePlan, folder: Path) -> None:
-    def advance(frames: int) -> None:
-        _messages.put((plan.name, frames))
-        if _stop.is_set():
-            raise KeyboardInterrupt
-
-    _record_with_retries(plan, folder, advance, lambda text: _messages.put((plan.name, text)))
+def _record_one(job: tuple[EpisodePlan, Path], tell: Callable[[int | str], None]) -> None:
+    plan, folder = job
+    _record_with_retries(plan, folder, tell, tell)
 
 
 def _record_in_parallel(
     plans: list[EpisodePlan], folder: Path, workers: int, advance: Callable[[int], None], warn: Callable[[str], None]
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    messages, stop = context.Queue(), context.Event()
-    told: Counter[str] = Counter()
+    told = Counter[str]()
 
-    def listen() -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                name, message = messages.get(timeout=0.2)
-                if isinstance(message, int):
-                    told[name] += message
-                    advance(message)
-                else:
-                    warn(message)
+    def heard(job: tuple[EpisodePlan, Path], message: int | str) -> None:
+        if isinstance(message, str):
+            warn(message)
+        else:
+            told[job[0].name] += message
+            advance(message)
 
-    for attempt in range(1, ATTEMPTS + 1):
-        left = [plan for plan in plans if not plan.is_finished(folder)]
-        with ProcessPoolExecutor(workers, context, _begin_worker, (messages, stop)) as pool:
-            running: set[Future[None]] = {pool.submit(_work, plan, folder) for plan in left}
-            try:
-                while running:
-                    done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                    listen()
-                    for future in done:
-                        future.result()
-                return
-            except BrokenProcessPool:
-                if attempt == ATTEMPTS:
-                    raise
-            except BaseException:
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        listen()
-        warn("[yellow]a recording process was killed; the episodes under way are begun again[/yellow]")
-        for plan in left:
-            if not plan.is_finished(folder):
-                advance(-told.pop(plan.name, 0))
+    def died(job: tuple[EpisodePlan, Path], how: str) -> None:
+        advance(-told.pop(job[0].name, 0))
+        warn(f"[yellow]{job[0].name}: its process {how}; begun again[/yellow]")
+
+    run_jobs(_record_one, [(plan, folder) for plan in plans], workers, heard, died, ATTEMPTS)
 
 
 def count_presses(recordings: Iterable[Recording]) -> tuple[Counter[str], int]:

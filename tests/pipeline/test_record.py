@@ -206,5 +206,5 @@ def test_killed_recording_processes_and_games_are_made_up_for(tmp_path: Path) ->
 
     recordings = record_many(plans, tmp_path, 2, advance, warnings.append)
     assert [recording.load_meta()["frames"] for recording in recordings] == [100, 100]
-    assert sum(told) == 200 and "killed" in warnings[0]
+    assert sum(told) == 200 and "SIGKILL" in warnings[0]
     assert not list(tmp_path.glob(".*")), "half-written files are left"

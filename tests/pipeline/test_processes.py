@@ -1,0 +1,100 @@
+"""Jobs in processes of their own: results in order, deaths made up for, errors passed on, nothing left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpt_pipeline.processes import ProcessDiedError, run_jobs
+
+
+def _square(job: int, tell: Callable[[Any], None]) -> int:
+    tell(f"{job} begins")
+    time.sleep(0.05 * (3 - job))
+    return job**2
+
+
+def _die_at_first(job: Path, tell: Callable[[Any], None]) -> str:
+    tell("began")
+    if not job.exists():
+        job.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job.name
+
+
+def _always_die(job: int, tell: Callable[[Any], None]) -> None:
+    os._exit(7)
+
+
+def _fail(job: int, tell: Callable[[Any], None]) -> None:
+    raise ValueError(f"job {job} is bad")
+
+
+def _wait_long(job: Path, tell: Callable[[Any], None]) -> None:
+    try:
+        tell("waits")
+        time.sleep(60)
+    finally:
+        job.write_text("put away")
+
+
+def _kill_in_the_middle_of_writing(job: int, tell: Callable[[Any], None]) -> int:
+    """Talks without pause, so that a kill mostly comes while it writes."""
+    for _ in range(200):
+        tell(b"x" * 100_000)
+    return job
+
+
+def test_results_come_in_order_and_messages_arrive() -> None:
+    heard: list[tuple[int, str]] = []
+    assert run_jobs(_square, [0, 1, 2], 2, lambda job, message: heard.append((job, message))) == [0, 1, 4]
+    assert sorted(heard) == [(job, f"{job} begins") for job in range(3)]
+
+
+def test_a_process_that_dies_costs_its_own_job_alone(tmp_path: Path) -> None:
+    deaths: list[str] = []
+    jobs = [tmp_path / "a", tmp_path / "b"]
+    assert run_jobs(_die_at_first, jobs, 2, died=lambda job, how: deaths.append(how)) == ["a", "b"]
+    assert deaths == ["was ended by SIGKILL"] * 2
+    with pytest.raises(ProcessDiedError, match="ended with code 7, 2 times"):
+        run_jobs(_always_die, [1], 2, attempts=2)
+
+
+def test_killed_while_it_writes_a_message() -> None:
+    deaths: list[str] = []
+    heard: list[int] = []
+
+    def kill_early(job: int, message: bytes) -> None:
+        assert message == b"x" * 100_000
+        heard.append(job)
+        if len(heard) in (3, 300):
+            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    assert run_jobs(_kill_in_the_middle_of_writing, [1, 2], 2, kill_early, lambda job, how: deaths.append(how)) == [
+        1,
+        2,
+    ]
+    assert len(deaths) == 2
+
+
+def test_an_error_is_raised_here_with_its_trace() -> None:
+    with pytest.raises(ValueError, match=r"job [12] is bad") as caught:
+        run_jobs(_fail, [1, 2], 2)
+    assert "in _fail" in str(caught.value.__cause__)
+    assert not multiprocessing.active_children()
+
+
+def test_stopping_lets_the_jobs_put_their_things_away(tmp_path: Path) -> None:
+    def stop(job: Path, message: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(_wait_long, [tmp_path / "a"], 1, stop)
+    assert (tmp_path / "a").read_text() == "put away" and not multiprocessing.active_children()
