@@ -1,8 +1,7 @@
 """Batches of clips for training: what is drawn depends on (seed, step) alone, so that a resumed run sees what an
 unbroken one would have seen.
 
-Augmentation is constant over a clip (VPT, appendix D.1): brightness, contrast, saturation and hue for every stem, and
-mirroring, which trades left for right, turns yaw's sign and swaps the hotbar's ends.
+Augmentation is constant over a clip (:mod:`idm.augment`).
 """
 
 from __future__ import annotations
@@ -14,13 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS
+from idm.augment import colour_jitter, mirror, tilt
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
-
-_MIRROR = np.arange(len(BUTTON_INDEX))
-for _left, _right in MIRRORED_BUTTONS:
-    _MIRROR[BUTTON_INDEX[_left]], _MIRROR[BUTTON_INDEX[_right]] = BUTTON_INDEX[_right], BUTTON_INDEX[_left]
 
 
 @dataclass(frozen=True)
@@ -47,37 +42,6 @@ def _clip(
     at = slice(inside.start - first, inside.stop - first)
     images[at], motion[at] = recording.inputs.images[inside], recording.inputs.motion[inside]
     return images, motion
-
-
-def colour_jitter(images: NDArray[np.uint8], rng: np.random.Generator, strength: float = 0.2) -> NDArray[np.uint8]:
-    """One change of brightness, contrast, saturation and hue for a whole clip, uint8 (T, H, W, 3) -> the same.
-
-    All four are linear in colour, so they are one 3x3 matrix and an offset. Hue turns about the grey axis.
-    """
-    brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, 3)
-    angle = rng.uniform(-strength, strength) * np.pi / 2
-    axis = np.full((3, 3), 1 / 3)
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    hue = np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * axis
-    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
-    matrix = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * luma) @ hue
-    offset = 127 * brightness * (1 - contrast)
-    import cv2
-
-    flat = images.reshape(-1, images.shape[2], 3)
-    out = cv2.transform(flat, np.concatenate([matrix, np.full((3, 1), offset)], 1).astype(np.float32))
-    jittered: NDArray[np.uint8] = out.reshape(images.shape)
-    return jittered
-
-
-def mirror(
-    images: NDArray[np.uint8], motion: NDArray[np.float16], buttons: NDArray[np.bool_], camera: NDArray[np.float32]
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
-    """The clip as a left-handed player would have recorded it."""
-    motion = motion[..., ::-1].copy()
-    if motion.shape[1]:
-        motion[:, 0] *= -1  # the flow's x
-    return images[:, :, ::-1], motion, buttons[:, _MIRROR], camera * np.array([1, -1], np.float32)
 
 
 class ClipSampler:
@@ -114,6 +78,8 @@ class ClipSampler:
         gui[:here], weight[:here] = track.gui_open, track.valid
         if self.augment:
             images = colour_jitter(images, rng)
+            if self.config.stem == "conv3d":
+                images, motion = tilt(images, motion, rng)
             if rng.random() < 0.5:
                 images, motion, buttons, camera = mirror(images, motion, buttons, camera)
         return np.ascontiguousarray(images), motion, buttons, camera, gui, weight

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from data.actions import BUTTON_INDEX, ActionTrack
+from idm.augment import colour_jitter, mirror, tilt
 from idm.calibration import Calibration, decode_held, fit, sigmoid
-from idm.clips import ClipSampler, colour_jitter, mirror
+from idm.clips import ClipSampler
 from idm.config import IDMConfig, preset
 from idm.inputs import InputMaker
 from idm.loss import camera_targets, event_weights
@@ -72,6 +73,33 @@ def test_mirrored_flow_is_the_flow_of_the_mirrored_video() -> None:
     flipped = next(InputMaker(config, block=30).stream([p[:, ::-1].copy() for p in pictures])).motion.astype(float)
     guess = straight[..., ::-1] * np.array([-1, 1, 1, 1, 1, 1, 1])[:, None, None]
     assert np.corrcoef(guess[:, 0].ravel(), flipped[:, 0].ravel())[0, 1] > 0.97
+
+
+def test_tilted_flow_is_the_flow_of_the_tilted_video() -> None:
+    config = preset("debug")
+    pictures, _ = turning_world(30, seed=7)
+    none = np.zeros((30, 0, 1, 1), np.float16)
+    for seed in range(3):
+        tilted, _ = tilt(np.stack(pictures), none, np.random.default_rng(seed), degrees=25)
+        straight = next(InputMaker(config, block=30).stream(pictures))
+        seen = next(InputMaker(config, block=30).stream(list(tilted))).motion.astype(float)
+        _, guess = tilt(straight.images, straight.motion, np.random.default_rng(seed), degrees=25)
+        inner = (slice(None), slice(0, 2), slice(2, -2), slice(2, -2))
+        error = np.abs(guess[inner] - seen[inner]).mean()
+        assert error < 0.5 * np.abs(straight.motion[inner] - seen[inner]).mean()
+        assert np.abs(tilted[:, 20:40, 20:40].astype(int) - np.stack(pictures)[:, 20:40, 20:40]).mean() > 1
+
+
+def test_tilting_is_constant_over_a_clip_and_small() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), dtype=np.uint8).repeat(3, 0)
+    out, motion = tilt(images, np.zeros((3, 0, 1, 1), np.float16), np.random.default_rng(1))
+    assert (out == out[0]).all() and (out != images).any() and motion.shape == (3, 0, 1, 1)
+    dot = np.zeros((1, 128, 128, 3), np.uint8)
+    dot[0, 63:65, 63:65] = 255
+    for seed in range(20):  # the middle moves by the shift alone: 2 pixels at most
+        moved, _ = tilt(dot, motion, np.random.default_rng(seed))
+        rows, columns = np.nonzero(moved[0, ..., 0] > 60)
+        assert np.abs([rows.mean() - 63.5, columns.mean() - 63.5]).max() < 2.6
 
 
 def test_colour_changes_are_constant_over_a_clip_and_seeded() -> None:

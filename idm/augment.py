@@ -1,0 +1,84 @@
+"""Augmentation of training clips, each constant over a clip (VPT, arXiv 2206.11795, appendix D.1).
+
+Colour and mirroring cost little and serve every stem. Tilting (small turns, scales, shears and shifts of the picture) is VPT's
+recipe for its stem, which sees pixels alone.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS
+
+_MIRROR = np.arange(len(BUTTON_INDEX))
+for _left, _right in MIRRORED_BUTTONS:
+    _MIRROR[BUTTON_INDEX[_left]], _MIRROR[BUTTON_INDEX[_right]] = BUTTON_INDEX[_right], BUTTON_INDEX[_left]
+
+
+def colour_jitter(images: NDArray[np.uint8], rng: np.random.Generator, strength: float = 0.2) -> NDArray[np.uint8]:
+    """One change of brightness, contrast, saturation and hue for a whole clip, uint8 (T, H, W, 3) -> the same.
+
+    All four are linear in colour, so they are one 3x3 matrix and an offset. Hue turns about the grey axis.
+    """
+    brightness, contrast, saturation = 1 + rng.uniform(-strength, strength, 3)
+    angle = rng.uniform(-strength, strength) * np.pi / 2
+    axis = np.full((3, 3), 1 / 3)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    hue = np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * axis
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    matrix = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * luma) @ hue
+    offset = 127 * brightness * (1 - contrast)
+    flat = images.reshape(-1, images.shape[2], 3)
+    out = cv2.transform(flat, np.concatenate([matrix, np.full((3, 1), offset)], 1).astype(np.float32))
+    jittered: NDArray[np.uint8] = out.reshape(images.shape)
+    return jittered
+
+
+def mirror(
+    images: NDArray[np.uint8], motion: NDArray[np.float16], buttons: NDArray[np.bool_], camera: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
+    """The clip as a left-handed player would have recorded it."""
+    motion = motion[..., ::-1].copy()
+    if motion.shape[1]:
+        motion[:, 0] *= -1  # the flow's x
+    return images[:, :, ::-1], motion, buttons[:, _MIRROR], camera * np.array([1, -1], np.float32)
+
+
+def tilt(
+    images: NDArray[np.uint8],
+    motion: NDArray[np.float16],
+    rng: np.random.Generator,
+    degrees: float = 2.0,
+    scale: float = 0.02,
+    pixels: float = 2.0,
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Turn, scale, shear and shift a clip a little: each within VPT's +-2 degrees, +-2 %, +-2 degrees, +-2 pixels of 128.
+
+    images: uint8 (T, H, W, 3). motion: float16 (T, C, h, w), C = 0 for models without flow; otherwise its first two channels
+    are vectors, which turn with the picture. What comes in at the edges repeats the outermost pixels.
+    """
+    turn, slant = np.radians(rng.uniform(-degrees, degrees, 2))
+    size = 1 + rng.uniform(-scale, scale)
+    shift = rng.uniform(-pixels, pixels, 2) / 128  # in widths and heights of the picture
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = size * rotation @ np.array([[1.0, np.tan(slant)], [0.0, 1.0]])
+
+    def warp(picture: NDArray[np.generic]) -> NDArray[np.generic]:
+        height, width = picture.shape[:2]
+        centre = np.array([width - 1, height - 1]) / 2
+        offset = centre - linear @ centre + shift * [width, height]
+        matrix = np.concatenate([linear, offset[:, None]], 1)
+        out: NDArray[np.generic] = cv2.warpAffine(
+            picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return out
+
+    tilted = np.stack([warp(image) for image in images]).astype(np.uint8)
+    if not motion.shape[1]:
+        return tilted, motion
+    grids = motion.astype(np.float32).transpose(0, 2, 3, 1)
+    moved = np.stack([warp(np.ascontiguousarray(grid)) for grid in grids]).astype(np.float32)
+    moved[..., :2] = moved[..., :2] @ linear.T
+    return tilted, moved.transpose(0, 3, 1, 2).astype(np.float16)
