@@ -15,10 +15,10 @@ from data.actions import ActionTrack
 from data.files import write_json_atomic
 from data.recording import Recording
 from idm.scores import IdmScores
-from vpt_pipeline.eval_idm import pair_by_name, read_cases
+from vpt_pipeline.eval_idm import overlay_clips, pair_by_name, read_cases
 from vpt_pipeline.inspect import write_clip
 from vpt_pipeline.label_view import RECORDS, TABLE, find_labels
-from vpt_pipeline.quality import RATE, Case, add_quality, busiest, data_rows, headline, judge
+from vpt_pipeline.quality import RATE, add_quality, data_rows, headline, judge
 from vpt_pipeline.report import Report
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def write_report(
     report.section(
         "Look at it", "The seconds of each recording with the most presses; red marks what differs from the truth."
     )
-    for name, path in _overlays(out, held_out, cases):
-        report.video(path, f"{name}: predicted and true actions")
+    for path in overlay_clips(out / "overlays", cases, pairs, most=2, seconds=CLIP_SECONDS):
+        report.video(path, f"{path.stem}: predicted and true actions")
     report.section("Data", "Presses of each key. The held-out actions were hidden until the labels were written.")
     report.table(data_rows({"training": _tracks(train_set), "held out": _tracks(held_out)}))
     add_quality(report, scores, cases)
@@ -91,21 +91,6 @@ def write_report(
 
 def _tracks(recordings: Sequence[Recording]) -> list[ActionTrack]:
     return [recording.load_actions().actions for recording in recordings]
-
-
-def _overlays(out: Path, held_out: Sequence[Recording], cases: Sequence[Case], most: int = 2) -> list[tuple[str, Path]]:
-    by_name = {recording.name: recording for recording in held_out}
-    made = []
-    for case in cases[:most]:
-        recording = by_name[case.name]
-        frames = round(CLIP_SECONDS * RATE)
-        presses = (case.truth.buttons[1:] & ~case.truth.buttons[:-1]).sum(1)
-        path = out / "overlays" / f"{case.name}.mp4"
-        table = out / "hidden" / "labels" / f"{case.name}.parquet"
-        start = busiest(presses, [case], frames)
-        write_clip(recording.video, table, recording.actions, path, start=start, frames=frames)
-        made.append((case.name, path))
-    return made
 
 
 def _real_clips(report: Report, out: Path, clips: Sequence[Path]) -> None:

@@ -159,7 +159,7 @@ def write_results(
         data_rows({"judged": [case.truth for case in cases]}), "Presses of each key that was used."
     )
     add_quality(report, scores, cases)
-    shown = _clips(out / "clips", cases, pairs, clips, clip_seconds)
+    shown = overlay_clips(out / "clips", cases, pairs, clips, clip_seconds)
     if shown:
         report.section("Look at them", "The seconds of a recording with the most true events; red marks what differs.")
         for path in shown:
@@ -171,8 +171,8 @@ def write_results(
     return report
 
 
-def _clips(folder: Path, cases: Sequence[Case], pairs: Sequence[Pair], most: int, seconds: float) -> list[Path]:
-    """Overlay clips of the first recordings whose video lies beside their recorded actions."""
+def overlay_clips(folder: Path, cases: Sequence[Case], pairs: Sequence[Pair], most: int, seconds: float) -> list[Path]:
+    """Overlay clips, of the busiest seconds, of the first recordings whose video lies beside their recorded actions."""
     shown: list[Path] = []
     frames = max(1, round(seconds * RATE))
     for case in cases:
