@@ -39,6 +39,8 @@ class IDMConfig:
     """Frames back and ahead that the attention's relative bias reaches; 0 is VPT's: no order but the stem's."""
     temporal_layers: int = 2
     """Convolutions over time before the transformer (0 is VPT's)."""
+    last_layer: bool = False
+    """Whether the layer ``lastlayer`` of the published weights is used. The published code computes it and throws it away."""
     temperature: float = 1.0
     gui_head: bool = True
     """Whether the model also says if a GUI (inventory, menu) covers the frame; VPT's does not."""

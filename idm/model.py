@@ -67,7 +67,7 @@ class _Net(nn.Module):
             config.hidden, config.heads, config.layers, config.attention_reach, causal=False
         )
         if config.stem == "conv3d":
-            # The published model computes this layer and throws it away; it is kept so that its weights load.
+            # The published code computes this layer and throws it away; it is kept so that its weights load.
             self.lastlayer = dense(config.hidden, config.hidden)
         self.final_ln = nn.LayerNorm(config.hidden)
 
@@ -110,7 +110,8 @@ class InverseDynamicsModel(nn.Module):
     def window_logprobs(self, features_BTD: Tensor) -> ActionLogProbs:
         """(B, T, D) -> log-probabilities of the actions. Any T works; the model was trained on ``config.window``."""
         x = self.net.recurrent_layer(self.net.temporal(features_BTD))
-        x = self.net.final_ln(F.relu(x))
+        x = F.relu(x)
+        x = self.net.final_ln(self.net.lastlayer(x) if self.config.last_layer else x)
         gui = self.pi_head.gui(x) if self.config.gui_head else None
         return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x), gui)
 

@@ -5,6 +5,8 @@ Shape suffixes: B batch, T query frames, S key frames, H heads, E head size, D =
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,17 @@ from prior.nn.layers import depth_scale
 
 BASIS = 10
 """Number of basis functions of the relative bias; each head and query mixes them anew."""
+
+
+KeysValues = tuple[Tensor, Tensor]
+"""Keys and values (B, S, D) of S frames, heads side by side."""
+
+
+class Attended(NamedTuple):
+    """out (B, T, D) and the keys and values of every frame that was looked at."""
+
+    out: Tensor
+    seen: KeysValues
 
 
 def _rows(weight: Tensor, scale: float) -> None:
@@ -66,20 +79,27 @@ class RelativeAttention(nn.Module):
         gathered = per_distance.gather(3, index.clamp(0, reach - 1).expand(batch, self.heads, frames, keys))
         return gathered * inside
 
-    def forward(self, x_BTD: Tensor, allowed_BTS: Tensor | None = None) -> Tensor:
-        """allowed_BTS: bool, which key frames each query frame may see; None lets every frame see every frame."""
+    def forward(self, x_BTD: Tensor, allowed_BTS: Tensor | None = None, past: KeysValues | None = None) -> Attended:
+        """Attend over what is remembered and the frames at hand.
+
+        allowed_BTS: bool, which key frames each query frame may see; None lets every frame see every frame.
+        past: keys and values (B, S - T, D) of earlier frames, which come first among the S.
+        """
         batch, frames, hidden = x_BTD.shape
         head = hidden // self.heads
 
         def split(y: Tensor) -> Tensor:
             return y.view(batch, -1, self.heads, head).transpose(1, 2)
 
-        q_BHTE, k_BHSE, v_BHSE = split(self.q_layer(x_BTD)), split(self.k_layer(x_BTD)), split(self.v_layer(x_BTD))
+        k_BSD, v_BSD = self.k_layer(x_BTD), self.v_layer(x_BTD)
+        if past is not None:
+            k_BSD, v_BSD = torch.cat([past[0], k_BSD], 1), torch.cat([past[1], v_BSD], 1)
+        q_BHTE, k_BHSE, v_BHSE = split(self.q_layer(x_BTD)), split(k_BSD), split(v_BSD)
         bias = self._relative_bias(x_BTD, k_BHSE.shape[2])
         if allowed_BTS is not None:
             blocked = torch.where(allowed_BTS[:, None], 0.0, -1e9).to(q_BHTE.dtype)
             bias = blocked if bias is None else bias + blocked
         # muP: logits are divided by the head size, not by its square root.
         y_BHTE = F.scaled_dot_product_attention(q_BHTE, k_BHSE, v_BHSE, attn_mask=bias, scale=1.0 / head)
-        out: Tensor = self.proj_layer(y_BHTE.transpose(1, 2).reshape(batch, frames, hidden))
-        return out
+        out = self.proj_layer(y_BHTE.transpose(1, 2).reshape(batch, frames, hidden))
+        return Attended(out, (k_BSD, v_BSD))

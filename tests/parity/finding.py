@@ -23,7 +23,9 @@ class Finding:
 
     def __str__(self) -> str:
         mark = "ok  " if self.passed else "MISS"
-        return f"{mark} {self.name:<44} largest error {self.error:.3g} (allowed {self.tolerance:.3g}) {self.note}".rstrip()
+        return (
+            f"{mark} {self.name:<44} largest error {self.error:.3g} (allowed {self.tolerance:.3g}) {self.note}".rstrip()
+        )
 
 
 def largest_error(ours: Any, golden: Any) -> float:

@@ -1,0 +1,83 @@
+"""What a policy is made of, and the presets: VPT's three published sizes and small ones for small machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The shape of a policy. Defaults are those that all published policies share."""
+
+    hidden: int = 1024
+    heads: int = 8
+    layers: int = 4
+    trunk_channels: tuple[int, ...] = (64, 128, 128)
+    """Channels of the image trunk's stacks; each halves the picture."""
+    image_size: tuple[int, int] = (128, 128)
+    """Height and width to which frames are scaled (cv2.INTER_LINEAR)."""
+    memory: int = 128
+    """Frames that are remembered; each frame sees itself and memory - 1 earlier ones."""
+    chunk: int = 128
+    """Frames at a time in training (the published ``timesteps``)."""
+    mlp_ratio: int = 4
+    mlp_relu: bool = False
+    """Whether a ReLU ends each block's feed-forward part (``pointwise_use_activation``; no published model does)."""
+    temperature: float = 2.0
+    rate: int = 20
+    """Frames per second that the policy plays at."""
+
+    def __post_init__(self) -> None:
+        for name in ("trunk_channels", "image_size"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden size {self.hidden} is not a multiple of {self.heads} attention heads")
+        if self.memory < 1:
+            raise ValueError(f"memory must be at least 1 frame, got {self.memory}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "config") -> PolicyConfig:
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: Path) -> PolicyConfig:
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+
+
+def vpt(width: int) -> PolicyConfig:
+    """The published policy of a width: 1, 2 or 3 times."""
+    channels = (64 * width, 128 * width, 128 * width)
+    return PolicyConfig(hidden=1024 * width, heads=8 * width, trunk_channels=channels)
+
+
+PRESETS: dict[str, PolicyConfig] = {
+    "debug": PolicyConfig(
+        hidden=32, heads=2, layers=1, trunk_channels=(4, 8), image_size=(32, 32), memory=8, chunk=8, temperature=1.0
+    ),
+    "vpt_1x": vpt(1),
+    "vpt_2x": vpt(2),
+    "vpt_3x": vpt(3),
+}
+"""``debug`` is for tests; ``vpt_1x``, ``vpt_2x`` and ``vpt_3x`` are the published models."""
+
+
+def preset(name: str) -> PolicyConfig:
+    """A preset by name; a wrong name is answered with the nearest right one."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown policy preset {name!r}{hint} (there are {', '.join(PRESETS)})")
+    return PRESETS[name]

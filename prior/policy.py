@@ -1,0 +1,127 @@
+"""VPT's policy: frames so far -> the next action, over joint buttons and a binned camera, and the state's value.
+
+Baker et al. 2022, "Video PreTraining" (arXiv 2206.11795); parameter names are those of openai/Video-Pre-Training
+(lib/policy.py ``MinecraftAgentPolicy``), so that its weights fit.
+
+The forward pass is in two halves on purpose. ``frame_features`` is nearly all of the work and looks at one frame;
+``latents`` is cheap, looks back, and can be run again over cached features.
+
+Shape suffixes: B streams, T frames, D hidden size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prior.config import PolicyConfig
+from prior.nn.heads import CategoricalHead, ValueHead
+from prior.nn.impala import ImageTrunk
+from prior.nn.layers import dense
+from prior.nn.memory import Memory
+from prior.nn.transformer import FrameTransformer
+
+BUTTON_CHOICES = 8641
+"""Joint button actions (data/joint_actions.py)."""
+CAMERA_CHOICES = 121
+"""Joint camera bins: 11 of pitch times 11 of yaw."""
+
+
+@dataclass(frozen=True)
+class PolicyOutput:
+    """buttons: log-probabilities (B, T, 8641). camera: (B, T, 121). value: (B, T, 1), normalised. latents: (B, T, D), what the
+    heads see."""
+
+    buttons: Tensor
+    camera: Tensor
+    value: Tensor
+    latents: Tensor
+
+
+class _Net(nn.Module):
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.img_process = ImageTrunk((*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False)
+        self.recurrent_layer = FrameTransformer(
+            config.hidden, config.heads, config.layers, config.memory, True, config.mlp_ratio, config.mlp_relu
+        )
+        self.lastlayer = dense(config.hidden, config.hidden)
+        self.final_ln = nn.LayerNorm(config.hidden)
+
+
+class _Heads(nn.Module):
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.camera = CategoricalHead(config.hidden, (), CAMERA_CHOICES, config.temperature)
+        self.buttons = CategoricalHead(config.hidden, (), BUTTON_CHOICES, config.temperature)
+
+
+class Policy(nn.Module):
+    """See the module's docstring."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.net = _Net(config)
+        self.pi_head = _Heads(config)
+        self.value_head = ValueHead(config.hidden)
+
+    @property
+    def device(self) -> torch.device:
+        return self.net.final_ln.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.net.final_ln.weight.dtype
+
+    def empty_memory(self, batch: int) -> Memory:
+        """Nothing remembered, for ``batch`` streams."""
+        config = self.config
+        return Memory.empty(batch, config.memory, config.hidden, config.layers, self.device, self.dtype)
+
+    def frame_features(self, images_NHWC: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3), RGB, of ``config.image_size`` -> (N, D)."""
+        pixels = images_NHWC.to(self.dtype).permute(0, 3, 1, 2) / 255.0
+        out: Tensor = self.net.img_process(pixels)
+        return out
+
+    def latents(self, features_BTD: Tensor, memory: Memory, first_BT: Tensor) -> tuple[Tensor, Memory]:
+        """(B, T, D) -> (B, T, D), what the heads see, and the memory after it.
+
+        first_BT: bool, True where an episode begins; at any frame, in any stream.
+        """
+        x, memory = self.net.recurrent_layer.remember(features_BTD, memory, first_BT)
+        return self.net.final_ln(self.net.lastlayer(F.relu(x))), memory
+
+    def heads(self, latents_BTD: Tensor) -> PolicyOutput:
+        return PolicyOutput(
+            self.pi_head.buttons(latents_BTD),
+            self.pi_head.camera(latents_BTD),
+            self.value_head(latents_BTD),
+            latents_BTD,
+        )
+
+    def forward(
+        self, images_BTHWC: Tensor, memory: Memory, first_BT: Tensor | None = None
+    ) -> tuple[PolicyOutput, Memory]:
+        """uint8 (B, T, H, W, 3) -> what to do in each frame, and the memory after the last one.
+
+        first_BT: bool, True where an episode begins; None where none does. (The published code reads the first column alone
+        and ignores the others in silence: :func:`as_published`.)
+        """
+        batch, frames = images_BTHWC.shape[:2]
+        if first_BT is None:
+            first_BT = torch.zeros(batch, frames, dtype=torch.bool, device=images_BTHWC.device)
+        features = self.frame_features(images_BTHWC.flatten(0, 1)).view(batch, frames, -1)
+        latents, memory = self.latents(features, memory, first_BT)
+        return self.heads(latents), memory
+
+
+def as_published(first_BT: Tensor) -> Tensor:
+    """Episode starts as the published code sees them: only those in the first frame of a call."""
+    seen = torch.zeros_like(first_BT)
+    seen[:, 0] = first_BT[:, 0]
+    return seen

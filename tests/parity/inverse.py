@@ -1,0 +1,64 @@
+"""The published inverse dynamics model: every window of every idm_*.npz, in float64 (at 1e-9) and in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from idm.model import InverseDynamicsModel
+from idm.published import idm_config
+from prior.nn.heads import chosen_logprob
+from tests.parity import recipes
+from tests.parity.finding import Finding
+from tests.parity.policies import FLOAT32, FLOAT64, Arrays
+
+
+def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
+    """Findings of every IDM in a folder; larger ones than ``most_parameters`` are left out."""
+    for path in sorted(folder.glob("idm_*.json")):
+        meta = json.loads(path.read_text())
+        config = idm_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
+        with torch.device("meta"):
+            if sum(p.numel() for p in InverseDynamicsModel(config).parameters()) > most_parameters:
+                continue
+        golden = dict(np.load(path.with_suffix(".npz")))
+        model = InverseDynamicsModel(config).eval()
+        recipes.fill(model, meta["weight_seed"], meta.get("weight_digests"))
+        frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
+        if "frames_sha256_16" in meta:
+            assert recipes.digest(frames) == meta["frames_sha256_16"], "the recipe's frames are not the reference's"
+        for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
+            model = model.to(dtype)
+            for start, end in meta["windows"]:
+                yield from _window(model, path.stem, frames, start, end, golden, suffix)
+
+
+def _window(
+    model: InverseDynamicsModel, file: str, frames: recipes.NDArray[np.uint8], start: int, end: int, golden: Arrays,
+    suffix: str,
+) -> Iterator[Finding]:  # fmt: skip
+    key = f"w{start}_{end}"
+    if f"{key}/buttons{suffix}" not in golden:
+        return
+    padded = np.pad(frames[:, start:end], ((0, 0), (2, 2), (0, 0), (0, 0), (0, 0)))
+    with torch.no_grad():
+        out = model(torch.from_numpy(padded), torch.zeros(len(padded), padded.shape[1], 0, 0, 0))
+    pressed, turned = out.buttons.argmax(-1), out.camera.argmax(-1)
+    log_prob = chosen_logprob(out.buttons, pressed).sum(-1) + chosen_logprob(out.camera, turned).sum(-1)
+    error = 0.0
+    for name, ours in (("buttons", out.buttons), ("camera", out.camera), ("log_prob", log_prob)):
+        if f"{key}/{name}{suffix}" in golden:
+            theirs = golden[f"{key}/{name}{suffix}"]
+            scale = 1 + (0 if suffix else 0.1) * np.abs(theirs)
+            error = max(error, float((np.abs(ours.numpy() - theirs) / scale).max()))
+    what = f"{file} {start}:{end}{' float64' if suffix else ' float32'}"
+    yield Finding(what, error, FLOAT64 if suffix else FLOAT32)
+    if not suffix:
+        wrong = (pressed.numpy() != golden[f"{key}/ac_buttons"]).sum() + (
+            turned.numpy() != golden[f"{key}/ac_camera"]
+        ).sum()
+        yield Finding(f"{what}, labels", float(wrong), 0.0)

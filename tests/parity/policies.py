@@ -1,0 +1,165 @@
+"""The published policies: every array of every policy_*.npz, in float64 (at 1e-9) and in float32 (within its noise)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prior.nn.memory import Memory
+from prior.policy import Policy, PolicyOutput, as_published
+from prior.published import policy_config
+from tests.parity import recipes
+from tests.parity.finding import Finding
+
+FLOAT64 = 1e-9
+FLOAT32 = 1e-3
+"""Allowed: this, plus a tenth of it for each unit of the golden value (atol 1e-3, rtol 1e-4)."""
+VALUES = 2e-4
+Arrays = dict[str, NDArray[Any]]
+
+
+def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
+    """Findings of every policy in a folder; larger ones than ``most_parameters`` are left out."""
+    for path in sorted(folder.glob("policy_*.json")):
+        meta = json.loads(path.read_text())
+        config = policy_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
+        with torch.device("meta"):
+            if sum(p.numel() for p in Policy(config).parameters()) > most_parameters:
+                continue
+        golden = dict(np.load(path.with_suffix(".npz")))
+        policy = Policy(config).eval()
+        recipes.fill(policy, meta["weight_seed"], meta.get("weight_digests"))
+        frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
+        if "frames_sha256_16" in meta:
+            assert recipes.digest(frames) == meta["frames_sha256_16"], "the recipe's frames are not the reference's"
+        for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
+            policy = policy.to(dtype)
+            for name, scenario in meta["scenarios"].items():
+                first = golden[f"{name}/first"]
+                ours = _run(policy, frames[:, : scenario["T"]], first, scenario["chunks"], golden, name)
+                yield from _compare(path.stem, name, ours, golden, suffix)
+            yield from _compare(path.stem, "layer", _layers(policy, frames[:, :8], golden), golden, suffix)
+
+
+def _run(
+    policy: Policy, frames: NDArray[np.uint8], first: NDArray[np.bool_], chunks: list[int], golden: Arrays, name: str
+) -> Arrays:
+    memory = policy.empty_memory(len(frames))
+    outputs, memories, start = [], [], 0
+    for length in chunks:
+        part = slice(start, start + length)
+        starts = as_published(torch.from_numpy(first[:, part]))
+        with torch.no_grad():
+            out, memory = policy(torch.from_numpy(frames[:, part]), memory, starts)
+        outputs.append(out)
+        memories.append(memory)
+        start += length
+    return _actions(policy, outputs, golden, name) | _states(memories)
+
+
+def _actions(policy: Policy, outputs: list[PolicyOutput], golden: Arrays, name: str) -> Arrays:
+    buttons = torch.cat([out.buttons for out in outputs], 1)
+    value = torch.cat([out.value for out in outputs], 1)
+    wide = buttons.double()
+    stats = [wide.mean(-1), wide.std(-1, correction=0), -(wide.exp() * wide).sum(-1), wide.exp().sum(-1)]
+    top = golden[f"{name}/buttons_top8_idx"].astype(np.int64)
+    ours = {
+        "camera": torch.cat([out.camera for out in outputs], 1),
+        "vpred": value,
+        "vdenorm": policy.value_head.denormalize(value).detach(),
+        "buttons_probe": buttons[..., golden["probe_idx"]],
+        "buttons_stats": torch.stack(stats, -1),
+        "buttons_top8": buttons.gather(-1, torch.from_numpy(top)),
+        "buttons_first": buttons.argmax(-1),
+    }
+    if f"{name}/buttons_full_t" in golden:
+        ours["buttons_full"] = buttons[:, golden[f"{name}/buttons_full_t"]]
+    return {key: tensor.numpy() for key, tensor in ours.items()}
+
+
+def _states(memories: list[Memory]) -> Arrays:
+    """Stacked over (chunks, layers, keys | values, B, ...)."""
+    stored = np.stack([np.stack([np.stack([k.numpy(), v.numpy()]) for k, v in m.layers]) for m in memories])
+    flat = stored.reshape(*stored.shape[:4], -1)
+    chosen = np.random.default_rng([9, 64]).integers(0, flat.shape[-1], 64)
+    wide = flat.astype(np.float64)
+    layers = len(memories[0].layers)
+    return {
+        "state_mask": np.stack([np.stack([m.valid.numpy()[:, None]] * layers) for m in memories]),
+        "state_stats": np.stack([wide.mean(-1), wide.std(-1), np.sqrt((wide**2).sum(-1))], -1),
+        "state_sel": flat[..., chosen],
+        "state_last_K": stored[-1, :, 0],
+        "state_last_V": stored[-1, :, 1],
+    }
+
+
+def _layers(policy: Policy, frames: NDArray[np.uint8], golden: Arrays) -> Arrays:
+    """The activations of the modules that the file names, for the first frames from an empty memory."""
+    names = {key.split("/")[1].removesuffix("_f64") for key in golden if key.startswith("layer/")}
+    seen: dict[str, torch.Tensor] = {}
+    hooks = []
+    for name in sorted(names):
+
+        def keep(module: Any, inputs: Any, out: Any, name: str = name) -> None:
+            seen[name] = (out if isinstance(out, torch.Tensor) else out[0]).detach()
+
+        hooks.append(policy.get_submodule(name).register_forward_hook(keep))
+    with torch.no_grad():
+        policy(torch.from_numpy(frames), policy.empty_memory(len(frames)))
+    for hook in hooks:
+        hook.remove()
+    ours: Arrays = {}
+    for name, out in seen.items():
+        if out.ndim == 4:  # a stack of convolutions: some entries a frame, and their mean and deviation
+            flat = out.flatten(1)
+            chosen = np.random.default_rng([9, 64]).integers(0, flat.shape[1], 64)
+            ours[name] = flat[:, chosen].numpy()
+            wide = flat.double()
+            ours[f"{name}/stats"] = torch.stack([wide.mean(1), wide.std(1, correction=0)], 1).numpy()
+        else:
+            kept = golden[f"layer/{name}"].shape[-1]  # the files keep the first entries of wide layers
+            ours[name] = out.numpy().reshape(len(frames), frames.shape[1], -1)[..., :kept]
+    return ours
+
+
+def _compare(file: str, group: str, ours: Arrays, golden: Arrays, suffix: str) -> Iterator[Finding]:
+    """One finding for each kind of tolerance."""
+    exact, close, values = 0.0, 0.0, 0.0
+    compared = 0
+    for key, array in ours.items():
+        name = f"{group}/{key}{suffix}"
+        if key == "buttons_first" and not suffix:
+            exact = max(exact, _argmax_misses(array, golden, group))
+        if key == "state_mask" and not suffix:
+            exact = max(exact, float((array != golden[name]).sum()))
+        elif name in golden:
+            theirs = golden[name]
+            compared += 1
+            if array.shape != theirs.shape:
+                error = float("inf")
+            else:
+                error = float((np.abs(array - theirs) / (1 + (0 if suffix else 0.1) * np.abs(theirs))).max())
+            if key in ("vpred", "vdenorm") and not suffix:
+                values = max(values, error)
+            else:
+                close = max(close, error)
+    what = f"{file} {group}{' float64' if suffix else ' float32'}"
+    if not compared:
+        return
+    yield Finding(what, close, FLOAT64 if suffix else FLOAT32, f"{compared} arrays")
+    if not suffix and group != "layer":
+        yield Finding(f"{what}, values", values, VALUES)
+        yield Finding(f"{what}, masks and best actions", exact, 0.0)
+
+
+def _argmax_misses(ours: NDArray[Any], golden: Arrays, group: str) -> float:
+    """How often the likeliest action differs where the golden one leads by more than the noise."""
+    top, best = golden[f"{group}/buttons_top8"], golden[f"{group}/buttons_top8_idx"][..., 0]
+    clear = top[..., 0] - top[..., 1] > 2e-3
+    return float(((ours != best) & clear).sum())
