@@ -37,6 +37,13 @@ demo: system $(INSTALLED)
 test: system $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
 
+test-slow: system $(INSTALLED)
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+# Reference outputs of the published code against ours; DIR is any folder of their layout.
+parity: $(INSTALLED)
+	$(BIN)/python -m tests.parity $(DIR) $(ARGS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,28 +1,40 @@
 """OpenAI's contractor format: one JSON record a frame, beside the video, read from anyone's recorder and written by ours.
 
 Record i holds the action that was taken on seeing frame i. The rules of reading are VPT's, mended where its published
-loader goes wrong: camera degrees stay fractions (it truncates them to integers), a broken record costs that record
-only (there it ends the recording), a slot chosen with the mouse wheel is never lost, and starting on a slot other than
-the first is no key press.
+loader goes wrong (:mod:`data.contractor_rules`): camera degrees stay fractions (it cuts them to integers), a broken
+record costs that record only (there it ends the recording), a slot chosen with the mouse wheel is never lost, and
+starting on a slot other than the first is no key press. Frames with their actions: :mod:`data.contractor_frames`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import BUTTON_INDEX, BUTTONS, DEGREES_PER_COUNT, UNMODELLED_BUTTONS, ActionTrack
-from data.contractor_names import KEYS, MOUSE_BUTTONS, WINDOW_CENTRE
+from data.actions import BUTTONS, UNMODELLED_BUTTONS, ActionTrack
+from data.contractor_names import WINDOW_CENTRE
+from data.contractor_record import (
+    FIELD_ERRORS,
+    AnyRecord,
+    BrokenRecordError,
+    Record,
+    parse_record,
+    read_any,
+    read_records,
+)
+from data.contractor_rules import AS_PUBLISHED, MENDED, ContractorRules, gui_scale
+from data.contractor_steps import Interpreter, Step
 from data.contractor_writer import ContractorWriter
 
 __all__ = [
+    "AS_PUBLISHED",
+    "MENDED",
+    "ContractorRules",
     "ContractorTrack",
     "ContractorWriter",
     "Record",
@@ -32,18 +44,7 @@ __all__ = [
     "track_of",
 ]
 
-
-@dataclass(frozen=True)
-class Record:
-    """One well-formed line, nothing interpreted: names as in the file, mouse numbers in counts and window pixels."""
-
-    cursor: tuple[float, float]
-    counts: tuple[float, float]
-    mouse_buttons: frozenset[int]
-    new_mouse_buttons: tuple[int, ...]
-    keys: frozenset[str]
-    gui_open: bool
-    hotbar: int
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class ContractorTrack:
     actions: what the 20 buttons and the camera did. unmodelled: bool (T, 3), the buttons that no model predicts, in the
     order of UNMODELLED_BUTTONS. cursor: float32 (T, 2), x and y in pixels of a window 720 high. hotbar: int8 (T,), the
     selected slot from 0 (of a broken record, the last one known). problems: one line each, beginning "file:line:".
+    null: bool (T,), where there is nothing to learn from, as the rules define it (broken records are not null).
     """
 
     actions: ActionTrack
@@ -60,115 +62,117 @@ class ContractorTrack:
     cursor: NDArray[np.float32]
     hotbar: NDArray[np.int8]
     problems: list[str]
+    null: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __len__(self) -> int:
         return len(self.actions)
 
 
-def read_contractor(path: Path | str) -> ContractorTrack:
-    """Read a ``.jsonl``; row i belongs to video frame i. Raises ValueError when not one record can be used."""
-    records, problems = read_records(path)
+def read_contractor(
+    path: Path | str, rules: ContractorRules = MENDED, recorder_version: str | None = None
+) -> ContractorTrack:
+    """Read a ``.jsonl``; row i belongs to video frame i. Raises ValueError when not one record can be used.
+
+    Under rules by which a broken record ends the recording, the rows end before it and ``problems`` says so.
+    recorder_version: such as "6.13"; None to take it from the path (:func:`data.contractor_rules.recorder_version`).
+    """
+    path = Path(path)
+    records, problems = read_any(path, rules)
     if not any(records):
         found = f"{len(records)} lines, none of them a record ({problems[0]})" if records else "no line"
         raise ValueError(
             f"{path}: expected contractor records, one JSON object a line, found {found}; "
             "check that this file belongs to a recording"
         )
-    return track_of(records, problems)
+    return track_of(records, problems, rules, gui_scale(path, rules, recorder_version), path)
 
 
-def read_records(path: Path | str) -> tuple[list[Record | None], list[str]]:
-    """The records of a file in order, None for each broken one, and the problems by line."""
-    path = Path(path)
-    try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read as contractor records: {error.strerror}; check the path") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    records: list[Record | None] = []
-    problems: list[str] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(parse_record(line))
-        except ValueError as error:
-            records.append(None)
-            problems.append(f"{path}:{number}: {error}; this frame's action is unknown")
-    return records, problems
+def track_of(
+    records: Sequence[AnyRecord | None],
+    problems: list[str],
+    rules: ContractorRules = MENDED,
+    gui_scale: float = 1.0,
+    path: Path | str = "records",
+) -> ContractorTrack:
+    """Interpret records as actions.
 
-
-def parse_record(line: bytes | str) -> Record:
-    """Read one line. Raises ValueError saying which field was expected to be what."""
-    try:
-        content = json.loads(line)
-    except ValueError as error:  # also undecodable bytes
-        raise ValueError(f"not a whole JSON object ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"expected a JSON object, found {type(content).__name__}")
-    mouse = _field(content, "mouse", dict)
-    keyboard = _field(content, "keyboard", dict)
-    hotbar = _field(content, "hotbar", int)
-    if not 0 <= hotbar <= 8:
-        raise ValueError(f"field hotbar is {hotbar}, expected 0 to 8")
-    new_buttons = mouse.get("newButtons")  # needed only to know a stuck button, so it may be missing
-    return Record(
-        cursor=(_number(mouse, "x"), _number(mouse, "y")),
-        counts=(_number(mouse, "dx"), _number(mouse, "dy")),
-        mouse_buttons=frozenset(b for b in _field(mouse, "buttons", list) if type(b) is int),
-        new_mouse_buttons=tuple(b for b in new_buttons if type(b) is int) if isinstance(new_buttons, list) else (),
-        keys=frozenset(key for key in _field(keyboard, "keys", list) if isinstance(key, str)),
-        gui_open=_field(content, "isGuiOpen", bool),
-        hotbar=hotbar,
-    )
-
-
-def _field(content: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = content.get(name)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        found = "null or missing" if value is None else type(value).__name__
-        raise ValueError(f"field {name} is {found}, expected {kind.__name__}")
-    return value
-
-
-def _number(content: Mapping[str, Any], name: str) -> float:
-    value = content.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"field mouse.{name} is {value!r}, expected a finite number")
-    return float(value)
-
-
-def track_of(records: Sequence[Record | None], problems: list[str]) -> ContractorTrack:
-    """Interpret records as actions."""
-    total = len(records)
-    buttons = np.zeros((total, len(BUTTONS)), bool)
-    unmodelled = np.zeros((total, len(UNMODELLED_BUTTONS)), bool)
-    camera = np.zeros((total, 2), np.float32)
-    gui_open = np.zeros(total, bool)
-    cursor = np.tile(np.asarray(WINDOW_CENTRE, np.float32), (total, 1))
-    hotbar = np.zeros(total, np.int8)
-    slot = next((record.hotbar for record in records if record is not None), 0)
-    # A click that started the recording is sometimes never seen released: attack then counts from its next press.
-    stuck = bool(records) and records[0] is not None and records[0].new_mouse_buttons == (0,)
+    gui_scale: what mouse counts are multiplied by where a GUI is open. path: where a broken record is said to be.
+    """
+    interpreter = Interpreter(rules, gui_scale)
+    steps: list[Step | None] = []
+    gui_open: list[bool] = []
+    cursor: list[tuple[float, float]] = []
+    slots: list[int | None] = []
     for row, record in enumerate(records):
-        hotbar[row] = slot
         if record is None:
-            continue
-        if row > 0 and 0 in record.new_mouse_buttons:
-            stuck = False
-        clicked = record.mouse_buttons - {0} if stuck else record.mouse_buttons
-        held = {KEYS[key] for key in record.keys if key in KEYS}
-        held |= {button for number, button in enumerate(MOUSE_BUTTONS) if number in clicked}
-        if record.hotbar != slot:
-            held.add(f"hotbar.{record.hotbar + 1}")  # also when the mouse wheel chose it
-            hotbar[row] = slot = record.hotbar
-        for name in held:
-            if name in BUTTON_INDEX:
-                buttons[row, BUTTON_INDEX[name]] = True
-            else:
-                unmodelled[row, UNMODELLED_BUTTONS.index(name)] = True
-        dx, dy = record.counts
-        camera[row] = dy * DEGREES_PER_COUNT, dx * DEGREES_PER_COUNT
-        gui_open[row] = record.gui_open
-        cursor[row] = record.cursor
-    valid = np.array([record is not None for record in records], bool)
-    return ContractorTrack(ActionTrack(buttons, camera, gui_open, valid), unmodelled, cursor, hotbar, problems)
+            interpreter.skip()
+            step, gui, place = None, False, WINDOW_CENTRE
+        else:
+            try:
+                step = interpreter.step(record)
+                gui, place = _gui_and_cursor(record, step)
+            except FIELD_ERRORS as error:
+                broken = BrokenRecordError(Path(path), row, error)
+                if row == 0:
+                    raise broken from error
+                problems = [*problems, str(broken)]
+                break
+        steps.append(step)
+        gui_open.append(gui)
+        cursor.append(place)
+        slots.append(interpreter.slot)
+    return _track(steps, gui_open, cursor, slots, problems)
+
+
+def _gui_and_cursor(record: AnyRecord, step: Step) -> tuple[bool, tuple[float, float]]:
+    """The published loader asks for the GUI only where the action is not null, and for the cursor only in a GUI."""
+    if step.null:
+        return _or(lambda: record.gui_open, False), _or(lambda: _place(record), WINDOW_CENTRE)
+    gui = record.gui_open
+    return gui, _place(record) if gui else _or(lambda: _place(record), WINDOW_CENTRE)
+
+
+def _place(record: AnyRecord) -> tuple[float, float]:
+    x, y = record.cursor
+    return float(x), float(y)
+
+
+def _or(read: Callable[[], _Value], otherwise: _Value) -> _Value:
+    try:
+        return read()
+    except FIELD_ERRORS:
+        return otherwise
+
+
+def _track(
+    steps: Sequence[Step | None],
+    gui_open: Sequence[bool],
+    cursor: Sequence[tuple[float, float]],
+    slots: Sequence[int | None],
+    problems: list[str],
+) -> ContractorTrack:
+    """Rows to arrays."""
+    total = len(steps)
+    held = np.zeros((total, len(BUTTONS) + len(UNMODELLED_BUTTONS)), bool)
+    camera = np.zeros((total, 2), np.float32)
+    hotbar = np.zeros(total, np.int8)
+    columns = {name: column for column, name in enumerate((*BUTTONS, *UNMODELLED_BUTTONS))}
+    known = [slot if slot in range(9) else None for slot in slots]  # unchecked records may hold anything
+    slot = next((slot for slot in known if slot is not None), 0)  # before the first record, that record's
+    for row, step in enumerate(steps):
+        now = known[row]
+        hotbar[row] = slot = slot if now is None else now
+        if step is not None:
+            held[row, [columns[name] for name in step.held]] = True
+            camera[row] = _float32(step.camera)
+    valid = np.array([step is not None for step in steps], bool)
+    null = np.array([step is not None and step.null for step in steps], bool)
+    actions = ActionTrack(held[:, : len(BUTTONS)], camera, np.array(gui_open, bool), valid)
+    places = _float32(np.array(cursor)).reshape(-1, 2)
+    return ContractorTrack(actions, held[:, len(BUTTONS) :], places, hotbar, problems, null)
+
+
+def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Unchecked records may hold more than fits: infinite then."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ from idm.inputs import FrameInputs
 from idm.loss import idm_loss, r2
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
-
-Precision = Literal["auto", "float32", "bfloat16"]
+from prior.nn.precision import Precision, uses_bfloat16
 
 
 @dataclass(frozen=True)
@@ -62,22 +61,6 @@ class TrainingConfig:
         for name in ("steps", "batch", "clip", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-def uses_bfloat16(precision: Precision, device: str) -> bool:
-    """Whether to compute in bfloat16: ``auto`` does where it is faster (Ampere or newer GPUs, CPUs with AVX512-BF16)."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and "bf16" in _cpu_flags()
-
-
-def _cpu_flags() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 class Trainer:

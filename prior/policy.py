@@ -77,6 +77,11 @@ class Policy(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.net.final_ln.weight.dtype
 
+    def for_inference(self) -> Policy:
+        """Lay the convolutions' weights out channels-last, which CPUs and GPUs are faster at; the numbers stay the same."""
+        self.net.img_process.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     def empty_memory(self, batch: int) -> Memory:
         """Nothing remembered, for ``batch`` streams."""
         config = self.config

@@ -1,6 +1,7 @@
 """Contractor files: VPT's rules of reading with their mends, and what we write reads back."""
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 
 from data.actions import BUTTON_INDEX, BUTTONS, ENV_BUTTONS, UNMODELLED_BUTTONS, Action
-from data.contractor import ContractorTrack, ContractorWriter, read_contractor, read_records
+from data.contractor import (
+    AS_PUBLISHED,
+    MENDED,
+    ContractorRules,
+    ContractorTrack,
+    ContractorWriter,
+    read_contractor,
+    read_records,
+)
+from data.contractor_rules import recorder_version
 
 GOLDEN = Path(__file__).parents[3] / "shared/golden/vpt"
 
@@ -26,10 +36,12 @@ def record(
     }
 
 
-def read(tmp_path: Path, records: list[Any]) -> ContractorTrack:
+def read(
+    tmp_path: Path, records: list[Any], rules: ContractorRules = MENDED, version: str | None = None
+) -> ContractorTrack:
     lines = [item if isinstance(item, str) else json.dumps(item) for item in records]
     (tmp_path / "play.jsonl").write_text("\n".join(lines) + "\n")
-    return read_contractor(tmp_path / "play.jsonl")
+    return read_contractor(tmp_path / "play.jsonl", rules, version)
 
 
 def held(track: ContractorTrack, row: int) -> set[str]:
@@ -78,6 +90,76 @@ def test_a_change_of_slot_presses_its_key_once_whatever_chose_it(tmp_path: Path)
     assert track.hotbar.tolist() == slots and not track.actions.is_null[2]
 
 
+def test_every_rule_is_mended_unless_published() -> None:
+    differ = [f.name for f in fields(ContractorRules) if getattr(MENDED, f.name) != getattr(AS_PUBLISHED, f.name)]
+    assert differ == [f.name for f in fields(ContractorRules) if f.name != "esc_is_inventory"]
+
+
+def test_whole_degrees_are_cut_towards_zero(tmp_path: Path) -> None:
+    counts = [6, -6, 7, 13, -13, 14, 40, -1]
+    track = read(tmp_path, [record(dx=n, dy=-n) for n in counts], replace(MENDED, integer_camera=True))
+    assert track.actions.camera[:, 1].tolist() == [0, 0, 1, 1, -1, 2, 6, 0]
+    assert track.actions.camera[:, 0].tolist() == [0, 0, -1, -1, 1, -2, -6, 0]
+    assert track.null.tolist() == [True, True, False, False, False, False, False, True]  # what is cut to 0 is no turn
+
+
+def test_what_is_null(tmp_path: Path) -> None:
+    records = [
+        record(), record("w"), record("escape"), record("f"), record(buttons=[2]), record("f3"), record(dx=0.5),
+        record(buttons=[0]), record(buttons=[5]),
+    ]  # fmt: skip
+    agents = [True, False, True, True, True, True, False, False, True]
+    recorded = [True, False, False, False, False, True, False, False, True]
+    assert read(tmp_path, records).null.tolist() == agents
+    assert read(tmp_path, records, replace(MENDED, agent_null=False)).null.tolist() == recorded
+    assert read(tmp_path, records, AS_PUBLISHED).null.tolist() == recorded
+    assert not read(tmp_path, [record(), "broken"]).null[1]
+
+
+def test_a_slot_chosen_with_the_wheel_counts(tmp_path: Path) -> None:
+    records = [record(), record(hotbar=3), record(hotbar=3), record("5", hotbar=4)]
+    for rules, null in ((MENDED, [True, False, True, False]), (AS_PUBLISHED, [True, True, True, False])):
+        track = read(tmp_path, records, rules)
+        assert [held(track, row) for row in range(4)] == [set(), {"hotbar.4"}, set(), {"hotbar.5"}]
+        assert track.null.tolist() == null
+    assert read(tmp_path, records, replace(MENDED, wheel_counts=False)).null.tolist() == [True, True, True, False]
+
+
+def test_starting_on_another_slot(tmp_path: Path) -> None:
+    records = [record(hotbar=4), record(hotbar=4)]
+    assert held(read(tmp_path, records), 0) == set()
+    track = read(tmp_path, records, replace(MENDED, press_first_slot=True))
+    assert held(track, 0) == {"hotbar.5"} and held(track, 1) == set()
+    assert held(read(tmp_path, records, AS_PUBLISHED), 0) == {"hotbar.5"}
+
+
+def test_escape_can_be_the_inventory(tmp_path: Path) -> None:
+    records = [record("escape", gui=True), record("escape w"), record("escape", gui=True, dx=0)]
+    rules = replace(MENDED, esc_is_inventory=True)
+    track = read(tmp_path, records, rules)
+    assert [held(track, row) for row in range(3)] == [{"inventory"}, {"forward"}, {"inventory"}]
+    assert track.null.tolist() == [False, False, False]
+    assert held(read(tmp_path, records), 0) == {"ESC"} and held(read(tmp_path, records, AS_PUBLISHED), 0) == {"ESC"}
+
+
+def test_gui_counts_are_scaled_where_the_recorder_is_known(tmp_path: Path) -> None:
+    records = [record(dx=100, gui=True), record(dx=100)]
+    assert read(tmp_path, records).actions.camera[:, 1].tolist() == [15, 15]
+    assert read(tmp_path, records, version="6.8").actions.camera[:, 1].tolist() == [30, 15]
+    assert read(tmp_path, records, version="5.7").actions.camera[:, 1].tolist() == [7.5, 15]
+    assert read(tmp_path, records, version="6.13").actions.camera[:, 1].tolist() == [15, 15]
+    assert read(tmp_path, records, AS_PUBLISHED, version="6.8").actions.camera[:, 1].tolist() == [15, 15]
+    folder = tmp_path / "data" / "6.7"
+    folder.mkdir(parents=True)
+    assert read(folder, records).actions.camera[:, 1].tolist() == [30, 15]
+
+
+def test_the_recorders_version_is_a_folders_whole_name() -> None:
+    assert recorder_version("data/6.13/some-name-20220421.jsonl") == "6.13"
+    assert recorder_version(Path("/a/5.7/6.7/x/b.jsonl")) == "6.7"
+    assert recorder_version("data/v6.7/6.7.jsonl") is None
+
+
 BROKEN: dict[str, tuple[Any, str]] = {
     "no json": ('{"mouse": {"x": 1', "not a whole JSON object"),
     "blank": ("", "not a whole JSON object"),
@@ -87,6 +169,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "keys null": (record() | {"keyboard": {"keys": None}}, "field keys is null"),
     "buttons null": (record() | {"mouse": record()["mouse"] | {"buttons": None}}, "field buttons is null"),
     "dx text": (record() | {"mouse": record()["mouse"] | {"dx": "3"}}, "mouse.dx is '3', expected a finite number"),
+    "dx huge": (record() | {"mouse": record()["mouse"] | {"dx": 10**400}}, "mouse.dx is 1000"),
     "dx nan": (record(dx=float("nan")), "mouse.dx is nan"),
     "hotbar missing": (record() | {"hotbar": None}, "field hotbar is null or missing"),
     "hotbar bool": (record(hotbar=True), "field hotbar is bool, expected int"),
@@ -104,6 +187,52 @@ def test_a_broken_record_costs_that_record_only(tmp_path: Path, case: str) -> No
     assert track.hotbar.tolist() == [2, 2, 3]
     assert len(track.problems) == 1 and says in track.problems[0]
     assert track.problems[0].startswith(f"{tmp_path / 'play.jsonl'}:2: ")
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("mouse null", "TypeError"), ("keyboard missing", "KeyError"), ("keys null", "TypeError"),
+        ("buttons null", "TypeError"), ("dx text", "TypeError"), ("dx nan", "ValueError"),
+        ("hotbar missing", "TypeError"), ("a list", "TypeError"),
+    ],
+)  # fmt: skip
+def test_as_published_a_broken_record_ends_the_recording(tmp_path: Path, case: str, kind: str) -> None:
+    records = [record("w"), BROKEN[case][0], record("d")]
+    track = read(tmp_path, records, AS_PUBLISHED)
+    assert len(track) == 1 and held(track, 0) == {"forward"}
+    assert len(track.problems) == 1
+    assert track.problems[0].startswith(f"{tmp_path / 'play.jsonl'}:2: broken record ({kind}: ")
+    with pytest.raises(ValueError, match=rf"play\.jsonl:1: broken record \({kind}"):
+        read(tmp_path, records[1:], AS_PUBLISHED)
+
+
+def test_as_published_a_field_fails_only_where_it_is_needed(tmp_path: Path) -> None:
+    missing_flag = record("w")
+    del missing_flag["isGuiOpen"]
+    idle = record()
+    del idle["isGuiOpen"], idle["mouse"]["x"]
+    no_cursor = record("w")
+    del no_cursor["mouse"]["x"]
+    track = read(tmp_path, [idle, no_cursor, record("w") | {"isGuiOpen": None}, missing_flag], AS_PUBLISHED)
+    assert len(track) == 3 and "KeyError: no field 'isGuiOpen'" in track.problems[0]
+    assert track.cursor[:2].tolist() == [[640, 360]] * 2
+    assert read(tmp_path, [record(), idle]).actions.valid.tolist() == [True, False]  # mended, every field is checked
+
+
+@pytest.mark.parametrize("line", ['{"mouse"', "", "   ", "[" * 100_000])
+def test_as_published_a_line_that_is_not_json_takes_the_whole_recording(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ValueError, match=r"play\.jsonl:2: broken record \((JSONDecode|Recursion)Error"):
+        read(tmp_path, [record("w"), line, record("w")], AS_PUBLISHED)
+
+
+def test_as_published_new_buttons_are_needed_at_the_start_and_while_stuck(tmp_path: Path) -> None:
+    item = record(buttons=[0])
+    del item["mouse"]["newButtons"]
+    with pytest.raises(ValueError, match="no field 'newButtons'"):
+        read(tmp_path, [item], AS_PUBLISHED)
+    assert len(read(tmp_path, [record(), item, item], AS_PUBLISHED)) == 3
+    assert len(read(tmp_path, [record(buttons=[0], new=[0]), item], AS_PUBLISHED)) == 1
 
 
 def test_a_broken_first_record_keeps_the_alignment(tmp_path: Path) -> None:
@@ -212,6 +341,10 @@ def test_equal_to_the_published_loader_except_for_the_mends() -> None:
         track = read_contractor(path)
         records, _ = read_records(path)
         valid = track.actions.valid[:rows]
+        published = read_contractor(path, AS_PUBLISHED)
+        both = min(rows, len(published))
+        np.testing.assert_array_equal(published.actions.camera[:both], degrees[:both], err_msg=path.stem)
+        np.testing.assert_array_equal(published.null[:both], arrays[f"{path.stem}/is_null"][:both], err_msg=path.stem)
         # Before the hotbar rule: take away the presses that a change of slot added without a key.
         buttons = track.actions.buttons[:rows].copy()
         for row, item in enumerate(records[:rows]):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "vpt"
+"""Reference outputs, made by running the published code; they lie beside the checkout."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""The acting agent: a frame in, an action out, with the policy's memory of the frames before.
+
+One agent can play many streams (games) at once: their frames are one batch, and each has its own memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.actions import Action
+from data.joint_actions import JointActions
+from prior.nn.heads import sample
+from prior.nn.memory import Memory
+from prior.nn.precision import Precision, uses_bfloat16
+from prior.policy import Policy
+
+
+class PolicyAgent:
+    """Plays a policy.
+
+    deterministic: take the likeliest action instead of drawing one. temperature: above 1 draws more evenly, below 1 more
+    greedily; on top of the model's own. precision: ``float32`` (the published numbers), ``bfloat16``, or ``auto`` (bfloat16
+    where the hardware is faster at it). compiled: run the image trunk through ``torch.compile`` (some seconds at the start).
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        streams: int = 1,
+        deterministic: bool = False,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        precision: Precision = "float32",
+        compiled: bool = False,
+    ) -> None:
+        if temperature <= 0:
+            raise ValueError(
+                f"temperature must be above 0, got {temperature}; deterministic=True takes the likeliest action"
+            )
+        bfloat16 = uses_bfloat16(precision, policy.device.type)
+        self.policy = policy.to(torch.bfloat16 if bfloat16 else policy.dtype).eval().for_inference()
+        self.streams, self.deterministic, self.temperature = streams, deterministic, temperature
+        self.actions = JointActions()
+        self._features = torch.compile(policy.frame_features) if compiled else policy.frame_features
+        self._generator = torch.Generator(policy.device)
+        if seed is not None:
+            self._generator.manual_seed(seed)
+        else:
+            self._generator.seed()
+        self.memory: Memory = policy.empty_memory(streams)
+
+    def reset(self, streams: Sequence[int] | None = None) -> None:
+        """Forget what was seen: of all streams, or of those given (the others go on)."""
+        if streams is None:
+            self.memory = self.policy.empty_memory(self.streams)
+            return
+        ended = torch.zeros(self.streams, dtype=torch.bool, device=self.policy.device)
+        ended[list(streams)] = True
+        self.memory = self.memory.forget(ended)
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        """The action for the next frame of a single stream. observation: MineRL's, with ``pov``, uint8 (H, W, 3), RGB."""
+        return self.act_many([observation["pov"]])[0]
+
+    def act_many(self, frames: Sequence[NDArray[np.uint8]]) -> list[Action]:
+        """The action for the next frame of each stream; frames: uint8 (H, W, 3), RGB, of any size."""
+        track = self.actions.to_track(*self.joint(frames))
+        return [track.action(index) for index in range(len(track))]
+
+    @torch.inference_mode()
+    def joint(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same as joint numbers: buttons (B,) and camera (B,). See :class:`data.joint_actions.JointActions`."""
+        if len(frames) != self.streams:
+            raise ValueError(
+                f"got {len(frames)} frames for an agent of {self.streams} streams; one frame for each is needed"
+            )
+        images = torch.from_numpy(np.stack([self._resize(frame) for frame in frames])).to(self.policy.device)
+        features = self._features(images)[:, None]
+        first = torch.zeros(self.streams, 1, dtype=torch.bool, device=images.device)
+        latents, self.memory = self.policy.latents(features, self.memory, first)
+        out = self.policy.heads(latents)
+        # The published agent draws the camera first.
+        camera, buttons = (self._choose(logprobs[:, 0]) for logprobs in (out.camera, out.buttons))
+        return buttons, camera
+
+    def _choose(self, logprobs: torch.Tensor) -> NDArray[np.int64]:
+        if self.deterministic:
+            chosen = logprobs.argmax(-1)
+        else:
+            if self.temperature != 1:
+                logprobs = torch.log_softmax(logprobs / self.temperature, -1)
+            chosen = sample(logprobs, generator=self._generator)
+        numbers: NDArray[np.int64] = chosen.cpu().numpy()
+        return numbers
+
+    def _resize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = self.policy.config.image_size
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"a frame is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3), RGB")
+        out: NDArray[np.uint8] = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR))
+        return out
