@@ -17,7 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"], "": ["py.typed"]},
+    package_data={"prior.nn": ["*.c"], "vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"], "": ["py.typed"]},
     install_requires=[
         "torch>=2.6",
         "numpy>=1.26",
@@ -35,6 +35,7 @@ setup(
     extras_require={
         "viz": VIZ,
         "gpu": ["nvidia-ml-py>=12"],
+        "hub": ["huggingface_hub>=0.24"],
         "minerl": ["minerl>=1.0"],
         "dev": [*VIZ, "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
     },

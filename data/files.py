@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write under a temporary name, then rename. Also hashes and JSON.
+"""Files that are whole or absent: write under a temporary name, then rename. Also hashes, JSON, and the cache's place.
 
 A process that is killed while it writes leaves only a hidden ``.NAME.*.part.EXT``, which no reader here takes for
 an artefact. (A power cut may still lose the last seconds: nothing is forced to the disk.)
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,3 +72,12 @@ def write_json_atomic(path: Path | str, value: Any) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """``$VPT_CACHE``, else ``$XDG_CACHE_HOME/vpt_pipeline``, else ``~/.cache/vpt_pipeline``; made if missing."""
+    chosen = os.environ.get("VPT_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(chosen) if chosen else base / "vpt_pipeline"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()

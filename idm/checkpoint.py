@@ -1,4 +1,5 @@
-"""A trained model on disk: a folder with ``model.safetensors``, ``config.json`` and, once fitted, ``calibration.json``."""
+"""An inverse dynamics model on disk: ``model.safetensors``, ``config.json`` and, once fitted, ``calibration.json``; OpenAI's
+published ``4x_idm.model`` and ``4x_idm.weights`` are read and written too."""
 
 from __future__ import annotations
 
@@ -7,66 +8,75 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from data.files import atomic_path, write_json_atomic
+from data.files import write_json_atomic
 from idm.calibration import Calibration
 from idm.config import IDMConfig
 from idm.model import InverseDynamicsModel
+from idm.published import idm_config, idm_kwargs
+from prior.checkpoint import write_published, write_safetensors
+from prior.locate import CONFIG, WEIGHTS, ModelFiles, find_model
+from prior.published_files import load_into, read_model_file, read_weights
+
+CALIBRATION = "calibration.json"
 
 
 def save_model(folder: Path, model: InverseDynamicsModel, calibration: Calibration | None = None) -> None:
     """Write the model; each file is complete or absent."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(folder / "config.json", model.config.to_dict())
-    with atomic_path(folder / "model.safetensors") as path:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
+    write_json_atomic(folder / CONFIG, model.config.to_dict())
+    write_safetensors(folder / WEIGHTS, model)
     if calibration is not None:
-        write_json_atomic(folder / "calibration.json", calibration.to_dict())
+        write_json_atomic(folder / CALIBRATION, calibration.to_dict())
 
 
-def load_model(folder: Path, device: str = "cpu") -> tuple[InverseDynamicsModel, Calibration]:
-    """Read what :func:`save_model` wrote. Raises ValueError naming the file if one is missing or does not fit."""
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder / name} does not exist; expected a folder written by `vpt train-idm` "
-                "(config.json, model.safetensors)"
-            )
-    model = InverseDynamicsModel(IDMConfig.read(folder / "config.json"))
-    weights = folder / "model.safetensors"
-    try:
-        tensors = load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is not a safetensors file ({error}); train or convert the model again") from error
-    problems = _mismatches(tensors, model)
-    if problems:
-        raise ValueError(f"{weights} does not fit {folder / 'config.json'}: {'; '.join(problems)}")
-    model.load_state_dict(tensors)
-    fitted = folder / "calibration.json"
-    calibration = (
-        Calibration.from_dict(json.loads(fitted.read_text(encoding="utf-8"))) if fitted.exists() else Calibration()
-    )
-    return model.to(device).eval(), calibration
+def load_model(
+    source: str | Path, device: str = "cpu", *, weights: Path | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[InverseDynamicsModel, Calibration]:
+    """Read what :func:`save_model` wrote, a published ``.model`` and ``.weights``, or a name on the hub.
+
+    The weights are mapped from the file, never held twice. Raises ValueError naming the file if one is missing, or
+    listing every tensor that is missing, unexpected or of another shape.
+    """
+    files = find_model(source, weights)
+    with torch.device("meta"):
+        model = InverseDynamicsModel(_config(files)).to(dtype)
+    load_into(model, read_weights(files.weights), files.weights)
+    return model.to(device).eval(), _calibration(files)
 
 
-def _mismatches(tensors: dict[str, torch.Tensor], model: InverseDynamicsModel) -> list[str]:
-    ours = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    theirs = {name: tuple(t.shape) for name, t in tensors.items()}
-    out = [f"missing {name}" for name in sorted(ours.keys() - theirs.keys())]
-    out += [f"unexpected {name}" for name in sorted(theirs.keys() - ours.keys())]
-    return out + [
-        f"{name} is {theirs[name]}, expected {ours[name]}"
-        for name in sorted(ours.keys() & theirs.keys())
-        if ours[name] != theirs[name]
-    ]
+def save_published_model(path: Path, model: InverseDynamicsModel) -> None:
+    """Write ``NAME.model`` and ``NAME.weights``, which openai/Video-Pre-Training's code reads. Calibration has no place there.
+
+    Raises ValueError for a model that is not of VPT's kind.
+    """
+    write_published(path, model, *idm_kwargs(model.config))
 
 
-def model_hash(folder: Path) -> str:
+def model_hash(source: str | Path, weights: Path | None = None) -> str:
     """A short name for exactly these weights, settings and calibration, for the manifests of labels."""
+    files = find_model(source, weights)
+    first = files.config or files.architecture
+    assert first is not None
     digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors", "calibration.json"):
-        if (folder / name).exists():
-            digest.update((folder / name).read_bytes())
+    for path in (first, files.weights, first.parent / CALIBRATION):
+        if path.exists():
+            with path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def _config(files: ModelFiles) -> IDMConfig:
+    if files.config is not None:
+        return IDMConfig.read(files.config)
+    assert files.architecture is not None
+    published = read_model_file(files.architecture)
+    return idm_config(published.net, published.pi_head, str(files.architecture))
+
+
+def _calibration(files: ModelFiles) -> Calibration:
+    """What was fitted beside the model; a published one is taken at its word."""
+    if files.config is None or not (fitted := files.config.with_name(CALIBRATION)).exists():
+        return Calibration()
+    return Calibration.from_dict(json.loads(fitted.read_text(encoding="utf-8")))

@@ -98,6 +98,12 @@ class InverseDynamicsModel(nn.Module):
     def device(self) -> torch.device:
         return self.net.final_ln.weight.device
 
+    def for_inference(self) -> InverseDynamicsModel:
+        """Make VPT's image trunk fast where it lies; the same numbers to float32's rounding. Training ends that."""
+        if self.config.stem == "conv3d":
+            self.net.img_process.for_inference()
+        return self
+
     def frame_features(self, images: Tensor, motion: Tensor) -> Tensor:
         """Frames with ``config.halo`` neighbours on each side -> the vectors of the frames in between.
 

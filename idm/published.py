@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idm.config import IDMConfig, preset
-from prior.published import check_fixed, setting, temperature, trunk_channels
+from prior.published import FIXED, check_fixed, setting, temperature, trunk_channels
 
 
 def idm_config(net: Mapping[str, Any], pi_head: Mapping[str, Any], source: str = "the .model file") -> IDMConfig:
@@ -44,3 +44,35 @@ def idm_config(net: Mapping[str, Any], pi_head: Mapping[str, Any], source: str =
         temperature=temperature(pi_head),
         window=window,
     )
+
+
+def idm_kwargs(config: IDMConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The inverse of :func:`idm_config`. Raises ValueError for a model that the published code cannot build."""
+    as_vpt = dataclasses.replace(
+        preset("vpt_4x"),
+        **{
+            name: getattr(config, name) for name in ("image_size", "stem_channels", "trunk_channels", "hidden", "heads")
+        },
+        **{name: getattr(config, name) for name in ("layers", "temperature", "window")},
+    )
+    if config != as_vpt:
+        other = [f.name for f in dataclasses.fields(config) if getattr(config, f.name) != getattr(as_vpt, f.name)]
+        raise ValueError(
+            f"this inverse dynamics model is not of VPT's kind ({', '.join(other)} differ); it has no published form"
+        )
+    net = {key: value for key, value in FIXED.items() if key != "scale_input_img"} | {
+        "attention_heads": config.heads,
+        "attention_mask_style": "none",
+        "attention_memory_size": config.window,
+        "conv3d_params": {"inchan": 3, "outchan": config.stem_channels, "kernel_size": [5, 1, 1], "padding": [2, 0, 0]},
+        "hidsize": config.hidden,
+        "img_shape": [*config.image_size, config.stem_channels],
+        "impala_chans": list(config.trunk_channels),
+        "impala_width": 1,
+        "n_recurrence_layers": config.layers,
+        "pointwise_ratio": 4,
+        "pointwise_use_activation": False,
+        "single_output": True,
+        "timesteps": config.window,
+    }
+    return net, {"temperature": config.temperature}

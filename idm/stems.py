@@ -16,6 +16,7 @@ from idm.config import IDMConfig
 from idm.motion import CHANNELS
 from prior.nn.impala import ImageTrunk, ResidualBlock
 from prior.nn.layers import FanIn, conv, dense
+from prior.nn.packed import frames_at_once
 
 
 class Conv3dStem(nn.Module):
@@ -31,11 +32,27 @@ class Conv3dStem(nn.Module):
 
     def forward(self, images_BTHWC: Tensor, motion_BTCHW: Tensor) -> Tensor:
         """uint8 (B, T + 4, H, W, 3) -> (B, T, D)."""
+        if self.img_process.cnn.packed:
+            return torch.stack([self._packed(images) for images in images_BTHWC])
         dtype = self.conv3d_layer.layer.weight.dtype
         pixels_BCTHW = images_BTHWC.permute(0, 4, 1, 2, 3).to(dtype) / 255.0  # type: ignore[arg-type]
         stem_BTCHW = self.conv3d_layer(pixels_BCTHW).transpose(1, 2)
         out: Tensor = self.img_process(stem_BTCHW.flatten(0, 1)).unflatten(0, stem_BTCHW.shape[:2])
         return out
+
+    def _packed(self, images_THWC: Tensor) -> Tensor:
+        """uint8 (T + 4, H, W, 3) -> (T, D), a few frames at a time: the five frames are channels of one picture."""
+        layer: nn.Conv3d = self.conv3d_layer.layer  # type: ignore[assignment]
+        weight, bias = layer.weight.detach().float().flatten(1) / 255, layer.bias
+        frames, cnn = len(images_THWC) - 4, self.img_process.cnn
+        chunk = frames_at_once(images_THWC.shape[1], images_THWC.shape[2], cnn.widest)
+        out = []
+        for start in range(0, frames, chunk):
+            count = min(chunk, frames - start)
+            five = torch.stack([images_THWC[start + k : start + k + count] for k in range(5)], -1)
+            stem_THWC = F.linear(five.flatten(3).float(), weight, None if bias is None else bias.float()).relu_()
+            out.append(self.img_process(stem_THWC.permute(0, 3, 1, 2)))
+        return torch.cat(out)
 
 
 class GlobalMotion(nn.Module):

@@ -78,8 +78,8 @@ class Policy(nn.Module):
         return self.net.final_ln.weight.dtype
 
     def for_inference(self) -> Policy:
-        """Lay the convolutions' weights out channels-last, which CPUs and GPUs are faster at; the numbers stay the same."""
-        self.net.img_process.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Make the image trunk fast where it lies; the same numbers to float32's rounding. Training it further ends that."""
+        self.net.img_process.for_inference()
         return self
 
     def empty_memory(self, batch: int) -> Memory:
@@ -89,7 +89,7 @@ class Policy(nn.Module):
 
     def frame_features(self, images_NHWC: Tensor) -> Tensor:
         """uint8 (N, H, W, 3), RGB, of ``config.image_size`` -> (N, D)."""
-        pixels = images_NHWC.to(self.dtype).permute(0, 3, 1, 2) / 255.0
+        pixels = images_NHWC.to(self.net.img_process.input_dtype).permute(0, 3, 1, 2) / 255.0
         out: Tensor = self.net.img_process(pixels)
         return out
 

@@ -24,16 +24,22 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb("vpt_pipeline.demo", "DemoConfig", "the whole pipeline in the embedded game, ending in a report"),
     "record": Verb("vpt_pipeline.record", "RecordConfig", "record scripted play: video, actions and game events"),
+    "data fetch": Verb("vpt_pipeline.fetch", "FetchConfig", "download published recordings: N hours of an index file"),
     "train-idm": Verb("vpt_pipeline.train_idm", "TrainIdmConfig", "train an inverse dynamics model on recordings"),
     "label": Verb("vpt_pipeline.label", "LabelConfig", "write which actions were taken in videos that have none"),
     "eval-idm": Verb("vpt_pipeline.eval_idm", "EvalIdmConfig", "judge labels against recorded actions"),
     "inspect": Verb(
         "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
     ),
+    "convert": Verb(
+        "vpt_pipeline.convert", "ConvertConfig", "published weights to safetensors and config.json, or back"
+    ),
     "doctor": Verb(
         "vpt_pipeline.doctor", "DoctorConfig", "what works on this machine, what is missing and what mends it"
     ),
 }
+
+HELP = ("-h", "--help", "help")
 
 
 def usage() -> str:
@@ -52,10 +58,10 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. Returns the exit code: 0 done, 1 done but something was refused, 2 wrong use or bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in HELP or (_family(arguments[0]) and arguments[1:2] and arguments[1] in HELP):
         print(usage())
         return 0
-    name, rest = arguments[0], arguments[1:]
+    name, rest = _split(arguments)
     if name in ("-V", "--version"):
         from importlib.metadata import version
 
@@ -64,15 +70,31 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, 1)
         hint = f" Did you mean `vpt {near[0]}`?" if near else ""
+        if not near and (family := _family(arguments[0])):
+            hint = f" There is {', '.join(f'`vpt {verb}`' for verb in family)}."
         print(f"vpt: there is no verb {name!r}.{hint} `vpt --help` lists them.", file=sys.stderr)
         return 2
     return _run(name, VERBS[name], rest)
 
 
+def _split(arguments: list[str]) -> tuple[str, list[str]]:
+    """The verb and what follows it. Some verbs are two words, as `data fetch`."""
+    two = arguments[1:2] and not arguments[1].startswith("-") and _family(arguments[0])
+    words = 2 if two else 1
+    return " ".join(arguments[:words]), arguments[words:]
+
+
+def _family(word: str) -> list[str]:
+    """The verbs of two words that begin with this one."""
+    return [verb for verb in VERBS if verb.startswith(f"{word} ")]
+
+
 def _run(name: str, verb: Verb, rest: list[str]) -> int:
     # Threads that wait for each other by spinning starve everything else on a busy machine: training beside a game or a
     # decoder was several times slower. To be set before torch is loaded.
+    # A few microseconds of spinning they may have: networks are full of short steps.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         module = importlib.import_module(verb.module)
     except ModuleNotFoundError as error:

@@ -6,14 +6,18 @@ frame can be computed once and kept.
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prior.nn.layers import conv, dense
+from prior.nn.layers import FanIn, conv, dense
+from prior.nn.native import library
+from prior.nn.packed import TILE, Layer, PackedStack, frames_at_once, pack_conv
 
 BLOCKS = 2
 """Residual blocks in each stack."""
@@ -41,6 +45,13 @@ class DownStack(nn.Module):
         self.n = nn.GroupNorm(1, outputs)
         self.blocks = nn.ModuleList(ResidualBlock(outputs, init_scale) for _ in range(BLOCKS))
 
+    def pack(self, library: ctypes.CDLL) -> PackedStack:
+        def packed(part: FanIn) -> Layer:
+            return pack_conv(library, part.layer, getattr(part, "norm", None))  # type: ignore[arg-type]
+
+        blocks = [(packed(block.conv0), packed(block.conv1)) for block in self.blocks]  # type: ignore[arg-type]
+        return PackedStack(library, packed(self.firstconv), self.n, blocks)
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.n(F.max_pool2d(self.firstconv(x), 3, 2, 1))
         for block in self.blocks:
@@ -56,19 +67,57 @@ class ImpalaCNN(nn.Module):
     ) -> None:
         super().__init__()
         height, width, inputs = image
+        self.image, self.widest = (height, width), max(channels[0], inputs)
         scale = math.sqrt(3) / math.sqrt(BLOCKS)
         stacks = []
         for index, count in enumerate(channels):
             stacks.append(DownStack(inputs, count, scale, first_norm or index > 0))
             inputs, height, width = count, (height + 1) // 2, (width + 1) // 2
         self.stacks = nn.ModuleList(stacks)
+        self._packed: list[PackedStack] | None = None
         self.dense = dense(inputs * height * width, outputs, init_scale=1.4)
 
+    def pack(self, library: ctypes.CDLL) -> None:
+        """Make ready for inference on a CPU (prior/nn/packed.py): keeps its own copy of the convolutions' weights."""
+        whole = TILE * 2 ** len(self.stacks)
+        if self.image[0] % whole == 0 and self.image[1] % whole == 0:  # else pictures do not divide into tiles
+            self._packed = [stack.pack(library) for stack in self.stacks]  # type: ignore[operator]
+
+    @property
+    def packed(self) -> bool:
+        return self._packed is not None and not torch.is_grad_enabled()
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ImpalaCNN:
+        self._packed = None  # the weights move or change their type
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def train(self, mode: bool = True) -> ImpalaCNN:
+        if mode:
+            self._packed = None  # the weights are about to change
+        super().train(mode)
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
-        for stack in self.stacks:
-            x = stack(x)
+        if self.packed:
+            x = self._packed_stacks(x).to(self.dense.layer.weight.dtype)  # type: ignore[arg-type]
+        else:
+            for stack in self.stacks:
+                x = stack(x)
         out: Tensor = self.dense(torch.flatten(x, 1))
         return out
+
+    def _packed_stacks(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C' * h * w), in float32 whatever the type of the weights."""
+        assert self._packed is not None
+        x_NHWC, chunk = x.permute(0, 2, 3, 1), frames_at_once(x.shape[2], x.shape[3], self.widest)
+        done = []
+        for start in range(0, len(x), chunk):
+            part = x_NHWC[start : start + chunk].float().contiguous()
+            for stack in self._packed:
+                part = stack(part)
+            done.append(part.permute(0, 3, 1, 2).flatten(1))
+        return torch.cat(done)
 
 
 class ImageTrunk(nn.Module):
@@ -79,6 +128,20 @@ class ImageTrunk(nn.Module):
         self.cnn = ImpalaCNN(image, channels, first_norm)
         self.linear = dense(256, hidden)
 
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """In which type pictures are best given: the weights' own, or float32 where the trunk computes in that."""
+        weight: Tensor = self.linear.layer.weight  # type: ignore[assignment]
+        return torch.float32 if self.cnn.packed else weight.dtype
+
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(self.cnn(x))
         return out
+
+    def for_inference(self) -> None:
+        """Make fast where it lies: packed on CPUs that can (prior/nn/packed.py), channels-last elsewhere."""
+        native = library() if next(self.parameters()).is_cpu else None
+        if native is not None:
+            self.cnn.pack(native)
+        else:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,15 +17,6 @@ MEMORY_NEEDED = 256 << 20
 """Bytes that have to be free in memory before run folders go there (a run uses some 10 MB)."""
 
 
-def cache_folder() -> Path:
-    """``$VPT_CACHE``, else ``$XDG_CACHE_HOME/vpt_pipeline``, else ``~/.cache/vpt_pipeline``; made if missing."""
-    chosen = os.environ.get("VPT_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(chosen) if chosen else base / "vpt_pipeline"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
-
-
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold a lock that all processes share; the kernel frees it when its holder ends, however it ends."""

@@ -1,0 +1,157 @@
+"""The trunk made ready for inference: the plain trunk's numbers, whatever the sizes, and never stale ones."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from idm.config import preset as idm_preset
+from idm.model import InverseDynamicsModel
+from prior.config import PolicyConfig
+from prior.nn import native
+from prior.nn.impala import ImageTrunk
+from prior.nn.native import library
+from prior.nn.packed import PlainConv, WinogradConv, pack_conv
+from prior.policy import Policy
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+@pytest.mark.parametrize(
+    ("frames", "size", "inputs", "outputs"), [(1, 32, 64, 64), (3, 16, 32, 96), (2, 4, 128, 32), (1, 128, 64, 128)]
+)
+@pytest.mark.parametrize("normed", [True, False])
+def test_winograd_is_norm_convolution_relu_and_skip(
+    frames: int, size: int, inputs: int, outputs: int, normed: bool
+) -> None:
+    torch.manual_seed(0)
+    layer, norm = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(1, inputs)
+    nn.init.normal_(norm.weight, 1, 0.3)
+    nn.init.normal_(norm.bias, 0, 0.3)
+    found = library()
+    assert found is not None
+    packed = pack_conv(found, layer, norm if normed else None)
+    assert isinstance(packed, WinogradConv)
+    x = torch.rand(frames, size, size, inputs) * 3  # as after a ReLU: positive, its mean not small
+    skip = torch.randn(frames, size, size, outputs)
+    with torch.no_grad():
+        wide = x.permute(0, 3, 1, 2).double()
+        normal = norm.double()(wide) if normed else wide
+        expected = F.relu(layer.double()(normal)).permute(0, 2, 3, 1)
+        for given, target in ((None, expected), (skip, expected + skip)):
+            error = (packed(x, given) - target).abs().max()
+            assert error < 2e-4 * expected.abs().max(), error
+        assert torch.equal(packed(x), packed(x))
+
+
+def test_layers_that_it_cannot_do_are_left_to_torch() -> None:
+    found = library()
+    assert found is not None
+    for layer in (
+        nn.Conv2d(3, 64, 3, padding=1),
+        nn.Conv2d(40, 40, 3, padding=1, bias=False),
+        nn.Conv2d(16, 64, 3, padding=1, bias=False),
+    ):
+        packed = pack_conv(found, layer, None)
+        assert isinstance(packed, PlainConv)
+        x = torch.randn(2, 8, 8, layer.in_channels)
+        with torch.no_grad():
+            expected = F.relu(layer(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+            torch.testing.assert_close(packed(x), expected)
+
+
+@pytest.mark.parametrize("channels", [(64, 32), (16, 32, 32), (24, 40)])
+def test_a_trunk_gives_the_same_numbers_plain_and_packed(channels: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    trunk = ImageTrunk((32, 64, 3), channels, 64, first_norm=False).eval()
+    x = torch.rand(5, 3, 32, 64)
+    with torch.no_grad():
+        plain = trunk(x)
+        trunk.for_inference()
+        assert trunk.cnn.packed
+        torch.testing.assert_close(trunk(x), plain, atol=1e-4, rtol=1e-4)
+        assert (trunk(x) != plain).any() or channels == (24, 40)  # it was the other way of computing
+
+
+def test_results_do_not_depend_on_threads_or_on_company() -> None:
+    torch.manual_seed(0)
+    trunk = ImageTrunk((64, 64, 3), (64, 64), 64, first_norm=False).eval()
+    trunk.for_inference()
+    x, threads = torch.rand(4, 3, 64, 64), torch.get_num_threads()
+    try:
+        with torch.no_grad():
+            torch.set_num_threads(1)
+            one = trunk(x)
+            torch.set_num_threads(2)
+            assert torch.equal(trunk(x), one)
+            torch.testing.assert_close(torch.cat([trunk(part) for part in x.split(1)]), one, atol=1e-5, rtol=1e-5)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_changed_weights_are_never_computed_with_stale_ones() -> None:
+    torch.manual_seed(0)
+    config = PolicyConfig(hidden=32, heads=2, layers=1, trunk_channels=(32, 32), image_size=(32, 32), memory=4)
+    policy, images = Policy(config).eval(), torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    policy.for_inference()
+    with torch.no_grad():
+        before = policy.frame_features(images)
+    with torch.enable_grad():
+        assert policy.frame_features(images).requires_grad  # gradients take the plain way
+    policy.train()
+    with torch.no_grad():
+        policy.net.img_process.cnn.stacks[0].firstconv.layer.weight.mul_(2)
+        policy.eval()
+        after = policy.frame_features(images)
+        assert not torch.equal(before, after)
+        torch.testing.assert_close(policy.for_inference().frame_features(images), after, atol=1e-4, rtol=1e-4)
+        assert policy.double().frame_features(images).dtype == torch.float64  # packed weights went with the old type
+
+
+def test_an_inverse_dynamics_model_labels_the_same_plain_and_packed() -> None:
+    torch.manual_seed(0)
+    model = InverseDynamicsModel(idm_preset("vpt_small")).eval()
+    images, motion = torch.randint(0, 256, (2, 16, 128, 128, 3), dtype=torch.uint8), torch.zeros(2, 16, 0, 0, 0)
+    with torch.no_grad():
+        plain = model(images, motion)
+        packed = model.for_inference()(images, motion)
+        assert model.net.img_process.cnn.packed
+        torch.testing.assert_close(packed.buttons, plain.buttons, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(packed.camera, plain.camera, atol=1e-4, rtol=1e-4)
+        rounded = model.bfloat16().for_inference()(images, motion)
+        assert (rounded.buttons.argmax(-1) == plain.buttons.argmax(-1)).float().mean() > 0.95
+
+
+def test_without_a_compiler_everything_works_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    trunk, x = ImageTrunk((32, 32, 3), (32, 32), 64, first_norm=False).eval(), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        plain = trunk(x)
+    native.library.cache_clear()
+    try:
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setenv("PATH", str(tmp_path))
+            with pytest.warns(UserWarning, match="no C compiler"):
+                trunk.for_inference()
+            torch.testing.assert_close(trunk(x), plain)
+        native.library.cache_clear()
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setenv("VPT_CACHE", str(tmp_path))
+            patch.setattr(native, "FLAGS", ("-no-such-flag",))
+            with pytest.warns(UserWarning, match="do not build here.*no-such-flag"):
+                trunk.for_inference()
+            torch.testing.assert_close(trunk(x), plain)
+        native.library.cache_clear()
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            patch.setenv("VPT_NATIVE", "0")
+            trunk.for_inference()
+            assert not trunk.cnn.packed
+    finally:
+        native.library.cache_clear()
