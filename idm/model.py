@@ -23,6 +23,7 @@ from data.actions import BUTTONS, CameraQuantizer
 from idm.config import IDMConfig
 from idm.stems import build_stem
 from prior.nn.heads import CategoricalHead
+from prior.nn.impala import ready_for_inference
 from prior.nn.layers import dense
 from prior.nn.transformer import FrameTransformer
 
@@ -98,10 +99,12 @@ class InverseDynamicsModel(nn.Module):
     def device(self) -> torch.device:
         return self.net.final_ln.weight.device
 
-    def for_inference(self) -> InverseDynamicsModel:
-        """Make VPT's image trunk fast where it lies; the same numbers to float32's rounding. Training ends that."""
-        if self.config.stem == "conv3d":
-            self.net.img_process.for_inference()
+    def for_inference(self, dtype: torch.dtype | None = None) -> InverseDynamicsModel:
+        """Make VPT's image trunk fast where it lies; in float32 with the same numbers to its rounding. Training ends that."""
+        dtype = dtype or self.net.final_ln.weight.dtype
+        if self.config.stem != "conv3d":
+            return self.to(dtype)
+        ready_for_inference(self, self.net.img_process, dtype)
         return self
 
     def frame_features(self, images: Tensor, motion: Tensor) -> Tensor:

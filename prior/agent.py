@@ -45,7 +45,7 @@ class PolicyAgent:
                 f"temperature must be above 0, got {temperature}; deterministic=True takes the likeliest action"
             )
         bfloat16 = uses_bfloat16(precision, policy.device.type)
-        self.policy = policy.to(torch.bfloat16 if bfloat16 else policy.dtype).eval().for_inference()
+        self.policy = policy.eval().for_inference(torch.bfloat16 if bfloat16 else policy.dtype)
         self.streams, self.deterministic, self.temperature = streams, deterministic, temperature
         self.actions = JointActions()
         self._features = torch.compile(policy.frame_features) if compiled else policy.frame_features

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from prior.config import PolicyConfig
 from prior.nn.heads import CategoricalHead, ValueHead
-from prior.nn.impala import ImageTrunk
+from prior.nn.impala import ImageTrunk, ready_for_inference
 from prior.nn.layers import dense
 from prior.nn.memory import Memory
 from prior.nn.transformer import FrameTransformer
@@ -77,9 +77,12 @@ class Policy(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.net.final_ln.weight.dtype
 
-    def for_inference(self) -> Policy:
-        """Make the image trunk fast where it lies; the same numbers to float32's rounding. Training it further ends that."""
-        self.net.img_process.for_inference()
+    def for_inference(self, dtype: torch.dtype | None = None) -> Policy:
+        """Make the policy fast where it lies, in its own type or another; in float32 with the same numbers to its rounding.
+
+        Training it further ends that.
+        """
+        ready_for_inference(self, self.net.img_process, dtype or self.dtype)
         return self
 
     def empty_memory(self, batch: int) -> Memory:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from data.files import sha256_file
@@ -24,6 +25,7 @@ from idm.calibration import Calibration
 from idm.checkpoint import load_model, model_hash
 from idm.labelling import label_video
 from idm.model import InverseDynamicsModel
+from prior.nn.precision import Precision, uses_bfloat16
 from vpt_pipeline.progress import Bar, progress_bar, say
 from vpt_pipeline.train_idm import pick_device
 
@@ -37,7 +39,9 @@ class LabelConfig:
     videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Video files, or folders to search for them."""
     model: Path = Path("runs/idm")
-    """A folder written by `vpt train-idm`."""
+    """A folder written by `vpt train-idm`, or a published NAME.model with NAME.weights beside it."""
+    weights: Path | None = None
+    """The .weights file, where its name is not that of the .model."""
     out: Path = Path("runs/labels")
     """Where NAME.parquet and manifest.json go."""
     contractor: bool = False
@@ -46,6 +50,8 @@ class LabelConfig:
     """Rows less certain than this are flagged low_confidence."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
+    precision: Precision = "float32"
+    """bfloat16 is faster on GPUs that have it (auto: use it there) and changes a few labels; float32 is the published way."""
     threads: int = 2
     """Threads that scale frames and compute optical flow."""
 
@@ -76,9 +82,13 @@ def label_videos(config: LabelConfig) -> Manifest:
     """Label every video that is not labelled yet; returns the manifest, in which failures are told."""
     videos = find_videos(config.videos)
     device = pick_device(config.device)
-    model, calibration = load_model(config.model, device)
+    model, calibration = load_model(config.model, device, weights=config.weights)
+    bfloat16 = uses_bfloat16(config.precision, device)
+    model.for_inference(torch.bfloat16 if bfloat16 else torch.float32)
     settings = {"doubt": config.doubt, "rate": model.config.rate, "device": device.split(":")[0]}
-    path, digest = config.out / "manifest.json", model_hash(config.model)
+    if bfloat16:
+        settings["precision"] = "bfloat16"
+    path, digest = config.out / "manifest.json", model_hash(config.model, config.weights)
     manifest = Manifest(digest, settings)
     if path.exists():
         manifest = Manifest.load(path)

@@ -138,10 +138,26 @@ class ImageTrunk(nn.Module):
         out: Tensor = self.linear(self.cnn(x))
         return out
 
-    def for_inference(self) -> None:
-        """Make fast where it lies: packed on CPUs that can (prior/nn/packed.py), channels-last elsewhere."""
-        native = library() if next(self.parameters()).is_cpu else None
-        if native is not None:
-            self.cnn.pack(native)
-        else:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def for_inference(self, dtype: torch.dtype) -> None:
+        """Make fast where it lies: packed on CPUs that can (prior/nn/packed.py), channels-last elsewhere.
+
+        What is packed stays in float32, which is faster there than bfloat16; the rest becomes ``dtype``.
+        """
+        native = library() if next(self.parameters()).is_cpu and dtype != torch.float64 else None
+        if native is None:
+            self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return
+        self.cnn.pack(native)
+        packed = self.cnn._packed
+        self.to(dtype)
+        self.cnn._packed = packed
+
+
+def ready_for_inference(network: nn.Module, trunk: ImageTrunk, dtype: torch.dtype) -> None:
+    """Turn a network into ``dtype``, its image trunk by :meth:`ImageTrunk.for_inference`."""
+    inside = {id(parameter) for parameter in trunk.parameters()}
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) not in inside:
+                setattr(module, name, nn.Parameter(parameter.detach().to(dtype), parameter.requires_grad))
+    trunk.for_inference(dtype)

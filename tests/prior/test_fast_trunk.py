@@ -73,7 +73,7 @@ def test_a_trunk_gives_the_same_numbers_plain_and_packed(channels: tuple[int, ..
     x = torch.rand(5, 3, 32, 64)
     with torch.no_grad():
         plain = trunk(x)
-        trunk.for_inference()
+        trunk.for_inference(torch.float32)
         assert trunk.cnn.packed
         torch.testing.assert_close(trunk(x), plain, atol=1e-4, rtol=1e-4)
         assert (trunk(x) != plain).any() or channels == (24, 40)  # it was the other way of computing
@@ -82,7 +82,7 @@ def test_a_trunk_gives_the_same_numbers_plain_and_packed(channels: tuple[int, ..
 def test_results_do_not_depend_on_threads_or_on_company() -> None:
     torch.manual_seed(0)
     trunk = ImageTrunk((64, 64, 3), (64, 64), 64, first_norm=False).eval()
-    trunk.for_inference()
+    trunk.for_inference(torch.float32)
     x, threads = torch.rand(4, 3, 64, 64), torch.get_num_threads()
     try:
         with torch.no_grad():
@@ -124,7 +124,8 @@ def test_an_inverse_dynamics_model_labels_the_same_plain_and_packed() -> None:
         assert model.net.img_process.cnn.packed
         torch.testing.assert_close(packed.buttons, plain.buttons, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(packed.camera, plain.camera, atol=1e-4, rtol=1e-4)
-        rounded = model.bfloat16().for_inference()(images, motion)
+        rounded = model.for_inference(torch.bfloat16)(images, motion)
+        assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
         assert (rounded.buttons.argmax(-1) == plain.buttons.argmax(-1)).float().mean() > 0.95
 
 
@@ -138,20 +139,20 @@ def test_without_a_compiler_everything_works_and_says_so(tmp_path: Path, monkeyp
         with monkeypatch.context() as patch, torch.no_grad():
             patch.setenv("PATH", str(tmp_path))
             with pytest.warns(UserWarning, match="no C compiler"):
-                trunk.for_inference()
+                trunk.for_inference(torch.float32)
             torch.testing.assert_close(trunk(x), plain)
         native.library.cache_clear()
         with monkeypatch.context() as patch, torch.no_grad():
             patch.setenv("VPT_CACHE", str(tmp_path))
             patch.setattr(native, "FLAGS", ("-no-such-flag",))
             with pytest.warns(UserWarning, match="do not build here.*no-such-flag"):
-                trunk.for_inference()
+                trunk.for_inference(torch.float32)
             torch.testing.assert_close(trunk(x), plain)
         native.library.cache_clear()
         with monkeypatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("error")
             patch.setenv("VPT_NATIVE", "0")
-            trunk.for_inference()
+            trunk.for_inference(torch.float32)
             assert not trunk.cnn.packed
     finally:
         native.library.cache_clear()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data.files import cache_folder
+
 RUN_PREFIX = "vpt-luanti-"
 MEMORY_FOLDER = Path("/dev/shm")
 MEMORY_NEEDED = 256 << 20

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from vpt_pipeline.envs.luanti.cache import cache_folder
+from data.files import cache_folder
 
 GAME = Path("/usr/games/minetest")
 SUPPORTED = "5.6."

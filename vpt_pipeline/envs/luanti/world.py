@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vpt_pipeline.envs.luanti.cache import FolderGuard, cache_folder, locked, new_run_folder
+from data.files import cache_folder
+from vpt_pipeline.envs.luanti.cache import FolderGuard, locked, new_run_folder
 from vpt_pipeline.envs.luanti.game import Game
 from vpt_pipeline.envs.luanti.settings import settings_text
 
