@@ -137,8 +137,10 @@ def label(args: Args, device: str) -> None:
         begun = synchronised(device)
         labelled = sum(len(part) for part in WindowPredictor(model).predict(blocks))
         speed = labelled / (synchronised(device) - begun)
+        name, ratio = str(dtype)[6:], 2 * speed / published
         print(
-            f"  ours, {str(dtype)[6:]}, the paper's recipe: {speed:.2f} frames/s, {2 * speed / published:.2f} times the published way's"
+            f"  ours, {name}, the paper's recipe: {speed:.2f} frames/s, {ratio:.2f} times the published way's",
+            flush=True,
         )
 
 

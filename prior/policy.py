@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.config import PolicyConfig
-from prior.nn.heads import CategoricalHead, ValueHead
+from prior.nn.heads import CategoricalHead, ValueHead, chosen_logprob
 from prior.nn.impala import ImageTrunk, ready_for_inference
 from prior.nn.layers import dense
 from prior.nn.memory import Memory
@@ -126,6 +126,21 @@ class Policy(nn.Module):
         features = self.frame_features(images_BTHWC.flatten(0, 1)).view(batch, frames, -1)
         latents, memory = self.latents(features, memory, first_BT)
         return self.heads(latents), memory
+
+
+def action_logprob(
+    output: PolicyOutput, buttons_BT: Tensor, camera_BT: Tensor, camera_counts_BT: Tensor | None = None
+) -> Tensor:
+    """Log-probability (B, T) of joint actions (data/joint_actions.py), in nats.
+
+    camera_counts_BT: bool, where the button action leaves the camera free (:meth:`JointActions.camera_counts`); elsewhere
+    the camera is not a choice of the policy's and adds nothing, as the paper describes. None counts it always, as the
+    published code does.
+    """
+    camera = chosen_logprob(output.camera, camera_BT)
+    if camera_counts_BT is not None:
+        camera = torch.where(camera_counts_BT, camera, 0.0)
+    return chosen_logprob(output.buttons, buttons_BT) + camera
 
 
 def as_published(first_BT: Tensor) -> Tensor:

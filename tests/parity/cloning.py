@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prior.nn.heads import chosen_logprob
-from prior.policy import Policy
+from prior.policy import Policy, action_logprob
 from prior.published import policy_config
 from tests.parity import recipes
 from tests.parity.finding import Finding, largest_error
@@ -59,7 +58,7 @@ def _train(
     for step in range(steps):
         out, memory = policy(frames[:, step : step + 1], memory)
         memory = memory.detach()
-        chosen = chosen_logprob(out.buttons[:, 0], buttons[:, step]) + chosen_logprob(out.camera[:, 0], camera[:, step])
+        chosen = action_logprob(out, buttons[:, step, None], camera[:, step, None])[:, 0]
         optimizer.zero_grad(set_to_none=True)
         (-chosen / batch).sum().backward()
         losses.append((-chosen / batch).detach().numpy())

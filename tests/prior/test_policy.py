@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from data.joint_actions import JointActions
 from prior.config import preset
 from prior.nn.heads import ValueNormalizer, sample
 from prior.nn.memory import Memory
-from prior.policy import Policy, as_published
+from prior.policy import Policy, action_logprob, as_published
 
 FRAMES = 20
 
@@ -88,6 +89,18 @@ def test_each_frame_sees_itself_and_memory_minus_one_earlier_ones(policy: Policy
     changed, _ = play(policy, other, first, [FRAMES])
     touched = ((base - changed).abs().amax((0, 2)) > 1e-9).nonzero().flatten().tolist()
     assert touched == list(range(4, 4 + policy.config.memory))  # one layer: no frame reaches further
+
+
+def test_the_camera_counts_always_as_published_or_where_it_is_free(policy: Policy, images: torch.Tensor) -> None:
+    with torch.no_grad():
+        out, _ = policy(images[:, :3], policy.empty_memory(3))
+    buttons, camera = torch.tensor([0, 1, 8640]).expand(3, 3), torch.tensor([60, 7, 60]).expand(3, 3)
+    free = torch.from_numpy(JointActions().camera_counts(buttons.numpy()))
+    assert free[0].tolist() == [False, True, False]
+    always, mended = action_logprob(out, buttons, camera), action_logprob(out, buttons, camera, free)
+    apart = (always - mended).exp()
+    torch.testing.assert_close(apart[:, 0], out.camera[:, 0, 60].exp())
+    torch.testing.assert_close(apart[:, 1], torch.ones(3, dtype=apart.dtype))
 
 
 def test_gradients_stop_at_a_detached_memory(policy: Policy, images: torch.Tensor) -> None:
