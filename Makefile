@@ -56,7 +56,7 @@ format: $(INSTALLED)
 bench: system $(INSTALLED)
 	@found=0; for script in benchmarks/[!_]*.py; do \
 		test -e "$$script" || continue; found=1; \
-		echo "== $$script"; $(BIN)/python "$$script" --quick $(ARGS) || exit 1; \
+		echo "== $$script"; $(BIN)/python -m "benchmarks.$$(basename $$script .py)" --quick $(ARGS) || exit 1; \
 	done; test $$found = 1 || echo "no measurements in benchmarks/ yet"
 
 clean:

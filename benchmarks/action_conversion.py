@@ -1,6 +1,6 @@
 """Env actions to VPT's joint numbers and back: whole arrays at once against one action after another.
 
-    python benchmarks/action_conversion.py
+    python -m benchmarks.action_conversion
 
 The other way is the published code's plan restated in plain Python: for each action loops over the groups of buttons,
 a tuple looked up in a dictionary that `itertools.product` filled, and back by the table's rows. It is given Python's own

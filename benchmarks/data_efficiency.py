@@ -1,6 +1,6 @@
 """How many minutes of labelled play does an inverse dynamics model need? VPT's stem against the motion stem.
 
-    python benchmarks/data_efficiency.py --train runs/demo/play/train --held-out runs/demo/play/held_out
+    python -m benchmarks.data_efficiency --train runs/demo/play/train --held-out runs/demo/play/held_out
 
 Each model is trained for the same wall time on the first M minutes of the training play, and judged on players that it
 never saw. Writes runs/data_efficiency/curve.json and curve.png; resumes where it stopped.

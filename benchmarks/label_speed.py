@@ -1,6 +1,6 @@
 """Labelling speed and memory: features once a frame against the published way, and a long video against a short one.
 
-    python benchmarks/label_speed.py --model runs/demo/idm --minutes 30
+    python -m benchmarks.label_speed --model runs/demo/idm --minutes 30
 
 The published way runs the whole network on every window; with windows that overlap by half that is twice the work. The
 ratio of the two is measured in one run. Then two made-up videos, the second ten times as long, are labelled in fresh

@@ -1,7 +1,7 @@
 """VPT's networks on this machine: labelling, acting and action conversion against the published way of doing each, in one run.
 
-    python benchmarks/vpt_speed.py                      # everything; some minutes on two cores
-    python benchmarks/vpt_speed.py --only act --models vpt_1x
+    python -m benchmarks.vpt_speed                      # everything; some minutes on two cores
+    python -m benchmarks.vpt_speed --only act --models vpt_1x
 
 The published way is restated plainly with torch's own layers, in float32: pictures channels-first, one window or one frame
 at a time, every window computed whole. Weights are random: speed does not depend on them, and the agreement of labels is

@@ -8,17 +8,16 @@ what motion is, and a trunk small enough for two cores.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from data.json_config import JsonConfig, preset_of
 
 Stem = Literal["conv3d", "motion"]
 
 
 @dataclass(frozen=True)
-class IDMConfig:
+class IDMConfig(JsonConfig):
     """The shape of a model. Sizes are (height, width)."""
 
     stem: Stem = "motion"
@@ -65,21 +64,6 @@ class IDMConfig:
         """Neighbouring frames on each side that a frame's features depend on."""
         return 2 if self.stem == "conv3d" else 1
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], source: str = "config") -> IDMConfig:
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
-        return cls(**values)
-
-    @classmethod
-    def read(cls, path: Path) -> IDMConfig:
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
-
 
 _VPT = IDMConfig(
     stem="conv3d", image_size=(128, 128), resize="bilinear", attention_reach=0, temporal_layers=0, temperature=4.0,
@@ -101,8 +85,4 @@ PRESETS: dict[str, IDMConfig] = {
 
 def preset(name: str) -> IDMConfig:
     """A preset by name; a wrong name is answered with the nearest right one."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown IDM preset {name!r}{hint} (there are {', '.join(PRESETS)})")
-    return PRESETS[name]
+    return preset_of(PRESETS, name, "IDM")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+from data.json_config import JsonConfig, preset_of
 
 
 @dataclass(frozen=True)
-class PolicyConfig:
+class PolicyConfig(JsonConfig):
     """The shape of a policy. Defaults are those that all published policies share."""
 
     hidden: int = 1024
@@ -41,21 +37,6 @@ class PolicyConfig:
         if self.memory < 1:
             raise ValueError(f"memory must be at least 1 frame, got {self.memory}")
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], source: str = "config") -> PolicyConfig:
-        known = {f.name for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
-        return cls(**values)
-
-    @classmethod
-    def read(cls, path: Path) -> PolicyConfig:
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
-
 
 def vpt(width: int) -> PolicyConfig:
     """The published policy of a width: 1, 2 or 3 times."""
@@ -76,8 +57,4 @@ PRESETS: dict[str, PolicyConfig] = {
 
 def preset(name: str) -> PolicyConfig:
     """A preset by name; a wrong name is answered with the nearest right one."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown policy preset {name!r}{hint} (there are {', '.join(PRESETS)})")
-    return PRESETS[name]
+    return preset_of(PRESETS, name, "policy")
