@@ -74,6 +74,12 @@ def test_bfloat16_plays_nearly_the_same(frames: NDArray[np.uint8]) -> None:
     torch.testing.assert_close(rounded.memory.layers[0][1].float(), kept, atol=0.15, rtol=0.05)
 
 
+@pytest.mark.slow
+def test_a_compiled_agent_plays_the_same(policy: Policy, frames: NDArray[np.uint8]) -> None:
+    plain, compiled = PolicyAgent(policy, deterministic=True), PolicyAgent(policy, deterministic=True, compiled=True)
+    assert [plain.joint([f]) for f in frames] == [compiled.joint([f]) for f in frames]
+
+
 def test_what_is_not_a_frame_is_refused(policy: Policy, frames: NDArray[np.uint8]) -> None:
     agent = PolicyAgent(policy.float())
     with pytest.raises(ValueError, match="float64"):
