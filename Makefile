@@ -2,6 +2,8 @@
 #
 #   make demo [ARGS=...]   the whole pipeline on the embedded game, ending in a report
 #   make test              the test suite
+#   make test-slow         the tests that need minutes or gigabytes
+#   make parity [DIR=...]  compare with reference outputs of the published code
 #   make lint              ruff, formatting, types
 #   make bench             short runs of the measurements in benchmarks/
 #   make format            rewrite the code in the project's format
@@ -14,10 +16,10 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench format clean system
+.PHONY: help demo test test-slow parity lint bench format clean system
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 # The stamp is newer than the files that say what to install, or the install runs again.
 # torchvision is never a dependency: its default build does not match a CPU build of torch.
