@@ -47,7 +47,7 @@ class PolicyAgent:
         bfloat16 = uses_bfloat16(precision, policy.device.type)
         dtype = torch.bfloat16 if bfloat16 else policy.dtype
         # torch.compile sees through torch's own layers only, so it takes the place of ours.
-        self.policy = policy.eval().to(dtype) if compiled else policy.eval().for_inference(dtype)
+        self.policy = policy.eval().to(dtype) if compiled else policy.eval().for_inference(dtype, streams)
         self.streams, self.deterministic, self.temperature = streams, deterministic, temperature
         self.actions = JointActions()
         self._features = torch.compile(policy.frame_features) if compiled else policy.frame_features

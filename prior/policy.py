@@ -21,6 +21,7 @@ from prior.config import PolicyConfig
 from prior.nn.heads import CategoricalHead, ValueHead, chosen_logprob
 from prior.nn.impala import ImageTrunk, ready_for_inference
 from prior.nn.layers import dense
+from prior.nn.linear import pack_linears
 from prior.nn.memory import Memory
 from prior.nn.transformer import FrameTransformer
 
@@ -77,12 +78,15 @@ class Policy(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.net.final_ln.weight.dtype
 
-    def for_inference(self, dtype: torch.dtype | None = None) -> Policy:
+    def for_inference(self, dtype: torch.dtype | None = None, streams: int | None = None) -> Policy:
         """Make the policy fast where it lies, in its own type or another; in float32 with the same numbers to its rounding.
 
-        Training it further ends that.
+        streams: how many streams act at a time, a frame each; on CPUs this keeps a second copy of the large weights. Training
+        the policy further ends all of it.
         """
         ready_for_inference(self, self.net.img_process, dtype or self.dtype)
+        if streams is not None:
+            pack_linears(self, streams)
         return self
 
     def empty_memory(self, batch: int) -> Memory:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prior.nn.linear import Linear
+
 
 class CategoricalHead(nn.Module):
     """(..., D) -> log-probabilities (..., *shape, choices). The temperature belongs to the model, in training too."""
@@ -15,7 +17,7 @@ class CategoricalHead(nn.Module):
     def __init__(self, hidden: int, shape: tuple[int, ...], choices: int, temperature: float) -> None:
         super().__init__()
         self.shape, self.choices, self.temperature = shape, choices, temperature
-        self.linear_layer = nn.Linear(hidden, math.prod(shape) * choices)
+        self.linear_layer = Linear(hidden, math.prod(shape) * choices)
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.linear_layer(x).reshape(*x.shape[:-1], *self.shape, self.choices)
@@ -95,7 +97,7 @@ class ValueHead(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(hidden, 1)
+        self.linear = Linear(hidden, 1)
         self.normalizer = ValueNormalizer()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prior.nn.linear import Linear
+
 NormKind = Literal["none", "layer", "group"]
 
 
@@ -51,7 +53,7 @@ class FanIn(nn.Module):
 def dense(inputs: int, outputs: int, norm: bool = True, activate: bool = True, init_scale: float = 1.0) -> FanIn:
     """(..., inputs) -> (..., outputs)."""
     return FanIn(
-        nn.Linear(inputs, outputs, bias=not norm), _norm("layer" if norm else "none", inputs), activate, init_scale
+        Linear(inputs, outputs, bias=not norm), _norm("layer" if norm else "none", inputs), activate, init_scale
     )
 
 

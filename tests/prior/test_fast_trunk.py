@@ -16,6 +16,7 @@ from idm.model import InverseDynamicsModel
 from prior.config import PolicyConfig
 from prior.nn import native
 from prior.nn.impala import ImageTrunk
+from prior.nn.linear import Linear
 from prior.nn.native import library
 from prior.nn.packed import PlainConv, WinogradConv, pack_conv
 from prior.policy import Policy
@@ -112,6 +113,25 @@ def test_changed_weights_are_never_computed_with_stale_ones() -> None:
         assert not torch.equal(before, after)
         torch.testing.assert_close(policy.for_inference().frame_features(images), after, atol=1e-4, rtol=1e-4)
         assert policy.double().frame_features(images).dtype == torch.float64  # packed weights went with the old type
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_a_packed_linear_layer_is_the_plain_one_for_its_rows_alone(dtype: torch.dtype, close: float) -> None:
+    torch.manual_seed(0)
+    layer = Linear(512, 300).to(dtype)
+    x = torch.randn(2, 1, 512, dtype=dtype)
+    with torch.no_grad():
+        plain, wide = layer(x), layer(x.expand(2, 5, 512))
+        layer.pack(2)
+        assert layer._packed is not None
+        torch.testing.assert_close(layer(x), plain, atol=close, rtol=0)
+        torch.testing.assert_close(layer(x.expand(2, 5, 512)), wide, atol=0, rtol=0)
+        layer.train()
+        layer.weight.mul_(2)
+        torch.testing.assert_close(layer(x) - layer.bias, 2 * (plain - layer.bias), atol=2 * close, rtol=0)
+    layer.pack(2)
+    assert layer(x).requires_grad  # gradients take the plain way
+    assert layer.float()._packed is None
 
 
 def test_an_inverse_dynamics_model_labels_the_same_plain_and_packed() -> None:
