@@ -192,11 +192,17 @@ def act(args: Args, device: str) -> None:
                 for n in range(steps):
                     step(pictures[n % len(pictures)])
                 seconds[way].append((synchronised(device) - begun) / steps)
-        print(f"acting, {name}: {per_frame / 1e9:.2f} GFLOP a frame")
+        most = peak(device, torch.float32)
+        print(
+            f"acting, {name}: {per_frame / 1e9:.2f} GFLOP a frame; shares are of {most / 1e9:.0f} GFLOP/s, the peak in float32"
+        )
         base = float(np.median(seconds["published way, float32"]))
         for way, rounds in seconds.items():
             middle = float(np.median(rounds))
-            print(f"  {way}: {1000 * middle:.1f} ms a step, {base / middle:.2f} times as fast", flush=True)
+            share = per_frame / middle / most
+            print(
+                f"  {way}: {1000 * middle:.1f} ms a step, {base / middle:.2f} times as fast ({share:.0%})", flush=True
+            )
 
 
 def main(args: Args) -> None:

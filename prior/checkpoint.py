@@ -68,6 +68,7 @@ def save_policy(folder: Path, policy: Policy) -> None:
 def write_safetensors(path: Path, module: nn.Module) -> None:
     with atomic_path(path) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, part)
+        part.chmod(0o644)  # it is written for its owner alone otherwise
 
 
 def write_published(path: Path, module: nn.Module, net: dict[str, Any], pi_head: dict[str, Any]) -> None:

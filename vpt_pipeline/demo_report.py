@@ -83,7 +83,7 @@ def write_report(
     report.section("Time").table([{"stage": stage, "seconds": seconds} for stage, seconds in timings.seconds.items()])
     report.section("How to go on").code(
         f"vpt label YOUR_VIDEO.mp4 --model {out / 'idm'}\nvpt inspect YOUR_VIDEO.mp4 --labels runs/labels/YOUR_VIDEO.parquet\n"
-        "vpt demo --budget 3h --out runs/long    # more play, more training"
+        "vpt demo --budget 90m --out runs/long    # more play, more training"
     )
     report.write(out / "report.html")
     return _summary(scores, timings)
