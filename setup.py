@@ -23,6 +23,7 @@ setup(
         "numpy>=1.26",
         "av>=13",
         "opencv-python-headless>=4.8",
+        "decord>=0.6; platform_machine == 'x86_64'",
         "ffmpeg-python>=0.2",
         "gymnasium>=1.0",
         "pyarrow>=15",
