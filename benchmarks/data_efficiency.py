@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from data.actions import ActionTrack
-from data.files import write_json_atomic
+from data.files import atomic_path, write_json_atomic
 from data.recording import find_recordings
 from idm.cache import CachedRecording, cache_all
 from idm.calibration import decode_held
@@ -25,6 +25,7 @@ from idm.checkpoint import load_model
 from idm.config import preset
 from idm.metrics import Predictions, evaluate
 from idm.model import QUANTIZER
+from idm.plots import data_efficiency_curve
 from idm.training import Trainer, TrainingConfig, finish, predict_recording
 from vpt_pipeline.record import RecordConfig, plan_episodes, record_many
 from vpt_pipeline.train_idm import hold_back, steps_for
@@ -73,6 +74,19 @@ def judge(folder: Path, recordings: list[CachedRecording]) -> dict[str, Any]:
     return {"r2": {a.axis: a.r2 for a in scores.camera}, "event_f1": one.f1, "keys": len(scores.mean.counted_keys)}
 
 
+def picture(curve: list[dict[str, Any]]) -> bytes:
+    """The curve as a PNG: camera R² of both axes and event F1 of each model, against minutes of play."""
+    minutes = sorted({point["minutes"] for point in curve})
+    lines: dict[str, list[float | None]] = {}
+    for name in dict.fromkeys(point["preset"] for point in curve):
+        points = {point["minutes"]: point for point in curve if point["preset"] == name}
+        here = [points.get(m) for m in minutes]
+        for axis in ("pitch", "yaw"):
+            lines[f"{name}: camera R², {axis}"] = [p and p["r2"][axis] for p in here]
+        lines[f"{name}: event F1 ±1"] = [p and p["event_f1"] for p in here]
+    return data_efficiency_curve(minutes, lines)
+
+
 def main(args: Args) -> None:
     """Train and judge every point, then print the table."""
     if args.quick:
@@ -103,6 +117,8 @@ def main(args: Args) -> None:
             curve.append({"preset": name, "minutes": minutes, "steps": steps, **judge(folder, judged)})
             write_json_atomic(path, curve)
             print(curve[-1], flush=True)
+    with atomic_path(args.out / "curve.png") as part:
+        part.write_bytes(picture(curve))
     print("| model | minutes of play | camera R² pitch / yaw | event F1 ±1 |\n|---|---|---|---|")
     for point in curve:
         r2 = point["r2"]

@@ -196,7 +196,7 @@ def data_efficiency_curve(
         axes.minorticks_off()
         axes.set(xlabel="minutes of play with known actions", ylabel="score", title=title)
         axes.set_ylim(top=max(1.0, axes.get_ylim()[1]))
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
         return _png(figure)
 
 
