@@ -3,8 +3,8 @@
     python -m benchmarks.vpt_speed                      # everything; some minutes on two cores
     python -m benchmarks.vpt_speed --only act --models vpt_1x
 
-The published way is restated plainly with torch's own layers, in float32: pictures channels-first, one window or one frame
-at a time, every window computed whole. Weights are random: speed does not depend on them, and the agreement of labels is
+The published way is restated plainly with torch's own layers, in float32: one window or one frame at a time,
+every window computed whole. Weights are random: speed does not depend on them, and the agreement of labels is
 then that of a network with small margins. Beside each figure: floating-point operations a frame (of the direct
 convolutions, as torch counts them) and the share of the largest matrix product's speed, measured here as well. Winograd's
 method needs fewer operations than that, so its share may exceed 100 %.
@@ -67,7 +67,7 @@ def synchronised(device: str) -> float:
 
 
 def peak(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of the best of five 4096^3 matrix products."""
+    """Operations a second of the best of five matrix products of 3072^3 (float32 on CPUs) or 4096^3."""
     size = 4096 if device != "cpu" or dtype == torch.bfloat16 else 3072
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     torch.mm(a, b)
@@ -123,7 +123,7 @@ def label(args: Args, device: str) -> None:
 
     print(f"labelling, {args.idm if not args.quick else 'vpt_debug'}: {per_frame / 1e9:.2f} GFLOP a frame")
     published, expected = timed(whole_windows)
-    show("  published way, float32, channels-first", published, per_frame, peak(device, torch.float32))
+    show("  published way, float32", published, per_frame, peak(device, torch.float32))
     for dtype in (torch.float32, torch.bfloat16):
         model.for_inference(dtype)
         speed, out = timed(whole_windows)

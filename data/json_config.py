@@ -26,7 +26,10 @@ class JsonConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (TypeError, ZeroDivisionError) as error:
+            raise ValueError(f"{source}: settings of the wrong kind ({error})") from error
 
     @classmethod
     def read(cls: type[Own], path: Path) -> Own:

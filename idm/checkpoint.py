@@ -26,7 +26,9 @@ def save_model(folder: Path, model: InverseDynamicsModel, calibration: Calibrati
     folder.mkdir(parents=True, exist_ok=True)
     write_json_atomic(folder / CONFIG, model.config.to_dict())
     write_safetensors(folder / WEIGHTS, model)
-    if calibration is not None:
+    if calibration is None:
+        (folder / CALIBRATION).unlink(missing_ok=True)  # one of other weights
+    else:
         write_json_atomic(folder / CALIBRATION, calibration.to_dict())
 
 

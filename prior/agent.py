@@ -5,6 +5,7 @@ One agent can play many streams (games) at once: their frames are one batch, and
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ class PolicyAgent:
 
     deterministic: take the likeliest action instead of drawing one. temperature: above 1 draws more evenly, below 1 more
     greedily; on top of the model's own. precision: ``float32`` (the published numbers), ``bfloat16``, or ``auto`` (bfloat16
-    where the hardware is faster at it). compiled: the image trunk through ``torch.compile`` (a minute at the start; for GPUs).
+    where the hardware is faster at it); where the policy is of another type, the agent plays a copy of it.
+    compiled: the image trunk through ``torch.compile`` (a minute at the start; for GPUs).
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class PolicyAgent:
         precision: Precision = "float32",
         compiled: bool = False,
     ) -> None:
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(
                 f"temperature must be above 0, got {temperature}; deterministic=True takes the likeliest action"
             )
         bfloat16 = uses_bfloat16(precision, policy.device.type)
-        dtype = torch.bfloat16 if bfloat16 else policy.dtype
+        dtype = torch.bfloat16 if bfloat16 else torch.promote_types(policy.dtype, torch.float32)
+        if dtype != policy.dtype:
+            policy = copy.deepcopy(policy)  # the caller's keeps its type
         # torch.compile sees through torch's own layers only, so it takes the place of ours.
         self.policy = policy.eval().to(dtype) if compiled else policy.eval().for_inference(dtype, streams)
         self.streams, self.deterministic, self.temperature = streams, deterministic, temperature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,13 @@ def save_policy(folder: Path, policy: Policy) -> None:
 def write_safetensors(path: Path, module: nn.Module) -> None:
     with atomic_path(path) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, part)
-        part.chmod(0o644)  # it is written for its owner alone otherwise
+        part.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_published(path: Path, module: nn.Module, net: dict[str, Any], pi_head: dict[str, Any]) -> None:

@@ -30,6 +30,10 @@ def find_model(name: str | Path, weights: Path | None = None) -> ModelFiles:
     """
     path = Path(name)
     if path.is_dir():
+        if weights is not None:
+            raise ValueError(
+                f"{weights}: --weights goes with a published NAME.model; the folder {path} has its own weights"
+            )
         return _folder(path)
     if path.suffix in (".model", ".weights"):
         architecture, beside = path.with_suffix(".model"), path.with_suffix(".weights")
@@ -41,7 +45,7 @@ def find_model(name: str | Path, weights: Path | None = None) -> ModelFiles:
                     f"{what}. If the names differ, give the .model and --weights"
                 )
         return ModelFiles(given, architecture=architecture)
-    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    if not path.exists() and not path.parent.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         return _folder(_from_hub(str(name)))
     raise ValueError(
         f"{name} does not exist or is no model; expected a folder with {CONFIG} and {WEIGHTS} (as `vpt train-idm` and "
@@ -70,5 +74,5 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the hub's own errors have no common base that is not OSError or ValueError
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{name} is no file or folder here, and huggingface.co does not give it: {reason}") from error

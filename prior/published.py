@@ -15,14 +15,13 @@ FIXED: dict[str, Any] = {
     "diff_mlp_embedding": False,
     "impala_kwargs": {"post_pool_groups": 1},
     "init_norm_kwargs": {"batch_norm": False, "group_norm_groups": 1},
-    "only_img_input": True,
     "recurrence_is_residual": True,
     "recurrence_type": "transformer",
     "use_pointwise_layer": True,
     "use_pre_lstm_ln": False,
     "scale_input_img": True,
 }
-"""Settings with one value in every published model. The constructor's own defaults of the first, fourth and last are these."""
+"""Settings with one value in every published model."""
 
 _DEFAULTS = {
     "impala_width": 1,
@@ -32,7 +31,8 @@ _DEFAULTS = {
     "n_recurrence_layers": 1,
 }
 _DEFAULTS |= {"attention_memory_size": 2048, "pointwise_ratio": 4, "pointwise_use_activation": False}
-_DEFAULTS_FIXED = {"diff_mlp_embedding": False, "only_img_input": True, "scale_input_img": True}
+_DEFAULTS_FIXED = {"diff_mlp_embedding": False, "scale_input_img": True, "recurrence_is_residual": True}
+_DEFAULTS_FIXED |= {"use_pointwise_layer": True}
 
 
 def check_fixed(net: Mapping[str, Any], source: str) -> None:
@@ -40,7 +40,7 @@ def check_fixed(net: Mapping[str, Any], source: str) -> None:
     wrong = []
     for key, expected in FIXED.items():
         found = net.get(key, _DEFAULTS_FIXED.get(key))
-        if found is not None and not isinstance(found, (str, bool)):
+        if isinstance(found, Mapping):
             found = dict(found)
         if found != expected:
             wrong.append(f"{key} is {found!r}, expected {expected!r}")
@@ -54,7 +54,7 @@ def setting(net: Mapping[str, Any], key: str) -> Any:
 
 
 def trunk_channels(net: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(int(setting(net, "impala_width")) * int(count) for count in setting(net, "impala_chans"))
+    return tuple(int(float(setting(net, "impala_width")) * count) for count in setting(net, "impala_chans"))
 
 
 def temperature(pi_head: Mapping[str, Any]) -> float:

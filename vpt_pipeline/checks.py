@@ -187,7 +187,12 @@ def _display() -> list[Check]:
 
 
 def _compiler() -> list[Check]:
-    return _program("C compiler", ("cc", "gcc", "clang"), "Luanti's lock-step shim and fast networks on the CPU (built once)", "gcc libc6-dev")
+    return _program(
+        "C compiler",
+        ("cc", "gcc", "clang"),
+        "Luanti's lock-step shim and fast networks on the CPU (built once)",
+        "gcc libc6-dev",
+    )
 
 
 def _ffmpeg() -> list[Check]:

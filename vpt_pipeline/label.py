@@ -8,10 +8,11 @@ again resumes: it redoes at most the last minute of the video that was being lab
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -101,7 +102,7 @@ def label_videos(config: LabelConfig) -> Manifest:
             entry = manifest.videos.setdefault(name, VideoEntry())
             bar.note(name)
             try:
-                _one(name, video, entry, config, digest, model, calibration, bar)
+                _one(name, video, entry, config, digest, settings, model, calibration, bar)
             except ValueError as error:
                 entry.status, entry.error = "failed", str(error)
                 say(f"[red]not labelled:[/red] {error}")
@@ -115,6 +116,7 @@ def _one(
     entry: VideoEntry,
     config: LabelConfig,
     model_digest: str,
+    settings: dict[str, Any],
     model: InverseDynamicsModel,
     calibration: Calibration,
     bar: Bar,
@@ -123,13 +125,12 @@ def _one(
         raise ValueError(f"{video}: no such file; expected a video")
     digest = sha256_file(video)
     table, parts = config.out / f"{name}.parquet", config.out / f"{name}.parts"
-    if entry.source_sha256 != digest:  # another file under this name: what is there is not its labels
-        shutil.rmtree(parts, ignore_errors=True)
+    if entry.source_sha256 != digest:  # another file under this name: the table there is not of its labels
         table.unlink(missing_ok=True)
     if not (entry.status == "done" and table.exists()):
         entry.source_sha256, entry.status, entry.error = digest, "running", None
         parts.mkdir(parents=True, exist_ok=True)
-        _forget_other_sources(parts, f"{digest} {model_digest} {config.doubt}")
+        _forget_other_sources(parts, f"{digest} {model_digest} {json.dumps(settings, sort_keys=True)}")
         done = label_video(video, name, parts, model, calibration, config.doubt, bar.advance, config.threads)
         merge_parts(find_parts(parts), table)
         shutil.rmtree(parts, ignore_errors=True)

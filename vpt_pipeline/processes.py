@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar, cast
 
 Job = TypeVar("Job")
@@ -60,6 +61,8 @@ def run_jobs(
         `attempts` times. An exception of `work` is not tried again: it is raised here.
     Raises ProcessDiedError when a job's processes died `attempts` times. Whatever is raised, no process is left behind.
     """
+    if workers < 1 or attempts < 1:
+        raise ValueError(f"workers is {workers} and attempts is {attempts}; expected at least 1 of each")
     context = multiprocessing.get_context("spawn")
     waiting = deque((index, job, 1) for index, job in enumerate(jobs))
     running: dict[Connection, _Running[Job]] = {}
@@ -129,8 +132,13 @@ def _child(work: Callable[[Any, Tell], Any], job: Any, writer: Connection) -> No
     except Exception as error:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         outcome = ("error", (_portable(error), trace))
+    try:
+        packet = ForkingPickler.dumps(outcome)
+    except Exception as error:
+        refused = RuntimeError(f"the result of {job} cannot be sent to the parent process: {error}")
+        packet = ForkingPickler.dumps(("error", (refused, "")))
     with contextlib.suppress(BrokenPipeError):
-        writer.send(outcome)
+        writer.send_bytes(packet)
 
 
 def _leave(number: int, frame: Any) -> None:

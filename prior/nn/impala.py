@@ -75,6 +75,7 @@ class ImpalaCNN(nn.Module):
             inputs, height, width = count, (height + 1) // 2, (width + 1) // 2
         self.stacks = nn.ModuleList(stacks)
         self._packed: list[PackedStack] | None = None
+        self._versions: list[int] = []
         self.dense = dense(inputs * height * width, outputs, init_scale=1.4)
 
     def pack(self, library: ctypes.CDLL) -> None:
@@ -82,10 +83,24 @@ class ImpalaCNN(nn.Module):
         whole = TILE * 2 ** len(self.stacks)
         if self.image[0] % whole == 0 and self.image[1] % whole == 0:  # else pictures do not divide into tiles
             self._packed = [stack.pack(library) for stack in self.stacks]  # type: ignore[operator]
+            self._versions = [p._version for p in self.stacks.parameters()]
 
     @property
     def packed(self) -> bool:
-        return self._packed is not None and not torch.is_grad_enabled()
+        """Whether the next call takes the packed way: not with gradients, and not once the weights have changed."""
+        if self._packed is not None and (
+            torch.is_grad_enabled() or [p._version for p in self.stacks.parameters()] != self._versions
+        ):
+            self._packed = None  # an optimizer's step need not count as a version, but it needs gradients
+        return self._packed is not None
+
+    def keep_packed(self, packed: list[PackedStack] | None) -> None:
+        """Go on with what was packed of these very weights before they changed their type."""
+        self._packed = packed
+        self._versions = [p._version for p in self.stacks.parameters()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # copies and pickles are plain
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ImpalaCNN:
         self._packed = None  # the weights move or change their type
@@ -99,7 +114,11 @@ class ImpalaCNN(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.packed:
+        if tuple(x.shape[2:]) != self.image:
+            raise ValueError(
+                f"pictures are {tuple(x.shape[2:])} (height, width); this network was made for {self.image}"
+            )
+        if self.packed and len(x):
             x = self._packed_stacks(x).to(self.dense.layer.weight.dtype)  # type: ignore[arg-type]
         else:
             for stack in self.stacks:
@@ -150,14 +169,12 @@ class ImageTrunk(nn.Module):
         self.cnn.pack(native)
         packed = self.cnn._packed
         self.to(dtype)
-        self.cnn._packed = packed
+        self.cnn.keep_packed(packed)
 
 
 def ready_for_inference(network: nn.Module, trunk: ImageTrunk, dtype: torch.dtype) -> None:
-    """Turn a network into ``dtype``, its image trunk by :meth:`ImageTrunk.for_inference`."""
-    inside = {id(parameter) for parameter in trunk.parameters()}
-    for module in network.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) not in inside:
-                setattr(module, name, nn.Parameter(parameter.detach().to(dtype), parameter.requires_grad))
+    """Turn a network into ``dtype``, its image trunk by :meth:`ImageTrunk.for_inference`. Parameters stay the same objects."""
     trunk.for_inference(dtype)
+    packed = trunk.cnn._packed
+    network.to(dtype)  # drops what is packed
+    trunk.cnn.keep_packed(packed)

@@ -17,10 +17,11 @@ class Linear(nn.Linear):
     """``nn.Linear``; after :meth:`pack`, small products without gradients read the weights about twice as fast on CPUs."""
 
     _packed: Tensor | None = None
-    _rows = 0
+    _rows = _version = 0
 
     def pack(self, rows: int) -> None:
         """Lay out a copy of the weights for inputs of so many rows. Dropped when the weights move, change type or train."""
+        self._packed = None
         if rows > MOST_ROWS or not self.weight.is_cpu or self.weight.numel() < _FEWEST_WEIGHTS:
             return
         if self.weight.dtype not in (torch.float32, torch.bfloat16):
@@ -29,7 +30,10 @@ class Linear(nn.Linear):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), rows)
         except (AttributeError, RuntimeError):  # a build of torch without oneDNN
             self._packed = None
-        self._rows = rows
+        self._rows, self._version = rows, self.weight._version
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}  # copies and pickles are plain
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Linear:
         self._packed = None
@@ -43,7 +47,9 @@ class Linear(nn.Linear):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._packed is not None and x.numel() == self._rows * self.in_features and not torch.is_grad_enabled():
+        if self._packed is not None and (torch.is_grad_enabled() or self.weight._version != self._version):
+            self._packed = None  # the weights have changed, or are about to
+        if self._packed is not None and x.numel() == self._rows * self.in_features:
             flat = x.reshape(self._rows, self.in_features)
             out: Tensor = torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
             return out.view(*x.shape[:-1], self.out_features)

@@ -50,7 +50,8 @@ class _Scratch(threading.local):
         for size in shape:
             count *= size
         if name not in self.kept or self.kept[name].numel() < count:
-            self.kept[name] = torch.empty(count)
+            with torch.inference_mode(False):  # it outlives this call, which may be in that mode or not
+                self.kept[name] = torch.empty(count)
         return self.kept[name][:count].view(shape)
 
 
@@ -70,6 +71,9 @@ class WinogradConv:
 
     def __call__(self, x_NHWC: Tensor, skip_NHWC: Tensor | None = None) -> Tensor:
         frames, height, width, channels = x_NHWC.shape
+        _require(x_NHWC, (frames, height, width, self.weight_36CO.shape[1]))
+        if skip_NHWC is not None:
+            _require(skip_NHWC, (frames, height, width, self.weight_36CO.shape[2]))
         outputs, call = self.weight_36CO.shape[2], self.library
         scale, shift = _scratch.get("scale", frames, channels), _scratch.get("shift", frames, channels)
         if self.norm:
@@ -94,13 +98,27 @@ class WinogradConv:
         return y_NHWO
 
 
+def _require(x_NHWC: Tensor, shape: tuple[int, ...]) -> None:
+    """What the compiled code takes for granted. Whoever breaks it would read and write other memory."""
+    assert tuple(x_NHWC.shape) == shape and x_NHWC.is_contiguous() and x_NHWC.dtype == torch.float32, x_NHWC.shape
+    assert shape[1] % TILE == 0 and shape[2] % TILE == 0, shape
+
+
+def _kept(norm: nn.GroupNorm) -> tuple[Tensor, Tensor, float]:
+    return norm.weight.detach().float().clone(), norm.bias.detach().float().clone(), norm.eps
+
+
 class PlainConv:
     """The same with torch's convolution, for layers that the other cannot do: few channels, or a bias."""
 
     def __init__(self, layer: nn.Conv2d, norm: nn.GroupNorm | None) -> None:
-        self.weight = layer.weight.detach().float().contiguous(memory_format=torch.channels_last)
-        self.bias = None if layer.bias is None else layer.bias.detach().float()
-        self.norm = None if norm is None else (norm.weight.detach().float(), norm.bias.detach().float(), norm.eps)
+        self.weight = layer.weight.detach().float().clone(memory_format=torch.channels_last)
+        self.bias = None if layer.bias is None else layer.bias.detach().float().clone()
+        self.norm = (
+            None
+            if norm is None
+            else (norm.weight.detach().float().clone(), norm.bias.detach().float().clone(), norm.eps)
+        )
 
     def __call__(self, x_NHWC: Tensor, skip_NHWC: Tensor | None = None) -> Tensor:
         x = x_NHWC.permute(0, 3, 1, 2)
@@ -129,7 +147,7 @@ class PackedStack:
         self, library: ctypes.CDLL, first: Layer, norm: nn.GroupNorm, blocks: Sequence[tuple[Layer, Layer]]
     ) -> None:
         self.library, self.first, self.blocks = library, first, blocks
-        self.norm = norm.weight.detach().float(), norm.bias.detach().float(), norm.eps
+        self.norm = _kept(norm)
 
     def __call__(self, x_NHWC: Tensor) -> Tensor:
         pooled = self._pool(self.first(x_NHWC)).permute(0, 3, 1, 2)

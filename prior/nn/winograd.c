@@ -134,7 +134,7 @@ vpt_back(const float *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channel
                     ptrdiff_t place = corner + (i * width + j) * channels + c;
                     vec v = out[j];
                     if (relu)
-                        v = (vec)((ivec)v & (v > 0));
+                        v = (vec)((ivec)v & ~(v <= 0)); /* not-a-number stays, as it should */
                     if (skip)
                         v += *(const vec *)(skip + place);
                     *(vec *)(y + place) = v;
@@ -160,7 +160,7 @@ vpt_pool(const float *x, ptrdiff_t frames, ptrdiff_t height, ptrdiff_t width, pt
                 for (ptrdiff_t i = top < 0 ? 0 : top; i < top + 3; i++) {
                     for (ptrdiff_t j = left < 0 ? 0 : left; j < left + 3; j++) {
                         vec v = *(const vec *)(picture + (i * width + j) * channels + c);
-                        ivec more = v > most;
+                        ivec more = ~(v <= most);
                         most = (vec)(((ivec)v & more) | ((ivec)most & ~more));
                     }
                 }

@@ -82,6 +82,8 @@ def _factored(golden: Golden) -> Iterator[Finding]:
 
 def _tables(golden: Golden, meta: Mapping[str, Any]) -> Iterator[Finding]:
     joint = JointActions()
+    if "table_buttons" not in golden:  # whole tables are in the first set of reference outputs alone
+        return
     yield Finding("actions table of buttons", largest_error(joint.button_table, golden["table_buttons"]), 0.0)
     yield Finding("actions table of camera off", largest_error(joint.camera_off_table, golden["table_camera_off"]), 0.0)
     bins = np.stack(np.divmod(np.arange(joint.camera_choices), joint.quantizer.bins), -1)

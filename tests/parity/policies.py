@@ -15,7 +15,7 @@ from prior.nn.memory import Memory
 from prior.policy import Policy, PolicyOutput, as_published
 from prior.published import policy_config
 from tests.parity import recipes
-from tests.parity.finding import Finding
+from tests.parity.finding import Finding, largest_error
 
 FLOAT64 = 1e-9
 FLOAT32 = 1e-3
@@ -143,10 +143,8 @@ def _compare(file: str, group: str, ours: Arrays, golden: Arrays, suffix: str) -
         elif name in golden:
             theirs = golden[name]
             compared += 1
-            if array.shape != theirs.shape:
-                error = float("inf")
-            else:
-                error = float((np.abs(array - theirs) / (1 + (0 if suffix else 0.1) * np.abs(theirs))).max())
+            scale = 1 + (0 if suffix else 0.1) * np.abs(theirs)
+            error = largest_error(array / scale, theirs / scale) if array.shape == theirs.shape else float("inf")
             if key in ("vpred", "vdenorm") and not suffix:
                 values = max(values, error)
             else:

@@ -117,6 +117,31 @@ def test_killed_with_sigkill_at_some_moment_and_started_again(tmp_path: Path, mo
     assert (tmp_path / "cut" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
+def test_a_killed_run_goes_on_where_it_stopped_but_not_with_other_settings(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = video(tmp_path / "a.mp4", 700)
+    monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)
+
+    def killed(parts: object, table: object) -> None:
+        raise KeyboardInterrupt  # after every part was written, before the manifest knows of the video
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vpt_pipeline.label.merge_parts", killed)
+        with pytest.raises(KeyboardInterrupt):
+            label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out"))
+    written = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
+    assert len(written) > 3 and not (tmp_path / "out" / "manifest.json").exists()
+    for settings, kept in (({}, True), ({"precision": "bfloat16"}, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr("vpt_pipeline.label.merge_parts", killed)
+            with pytest.raises(KeyboardInterrupt):
+                label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out", **settings))  # type: ignore[arg-type]
+        again = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
+        assert again.keys() == written.keys()
+        assert (again == written) == kept
+
+
 def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,17 @@ def test_an_error_is_raised_here_with_its_trace() -> None:
     assert not multiprocessing.active_children()
 
 
+def _cannot_be_sent(job: int, tell: Callable[[Any], None]) -> Any:
+    return lambda: job
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_and_not_a_death() -> None:
+    with pytest.raises(RuntimeError, match="the result of 1 cannot be sent"):
+        run_jobs(_cannot_be_sent, [1], 1, died=lambda job, how: pytest.fail(how))
+    with pytest.raises(ValueError, match="workers is 0"):
+        run_jobs(_square, [1], 0)
+
+
 def test_stopping_lets_the_jobs_put_their_things_away(tmp_path: Path) -> None:
     def stop(job: Path, message: str) -> None:
         raise KeyboardInterrupt

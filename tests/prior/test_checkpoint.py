@@ -88,6 +88,11 @@ def test_published_settings_and_ours_are_one_to_one(name: str) -> None:
     assert policy_config(net | {"active_reward_monitors": {}}, head) == preset(name)
     with pytest.raises(ValueError, match="use_pre_lstm_ln is True, expected False"):
         policy_config(net | {"use_pre_lstm_ln": True}, head)
+    assert policy_config({k: v for k, v in net.items() if k != "recurrence_is_residual"} | {"only_img_input": 0}, head)
+    half = policy_config(net | {"impala_width": 1.5, "impala_chans": [16, 32, 32]}, head)
+    assert half.trunk_channels == (24, 48, 48)
+    with pytest.raises(ValueError, match=r"impala_kwargs is \[1\]"):
+        policy_config(net | {"impala_kwargs": [1]}, head)
     with pytest.raises(ValueError, match="recurrence_type is 'lstm'"):
         policy_config(net | {"recurrence_type": "lstm"}, head)
     with pytest.raises(ValueError, match="inverse dynamics model"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 import warnings
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 from idm.config import preset as idm_preset
 from idm.model import InverseDynamicsModel
+from prior.agent import PolicyAgent
 from prior.config import PolicyConfig
 from prior.nn import native
 from prior.nn.impala import ImageTrunk
@@ -132,6 +135,82 @@ def test_a_packed_linear_layer_is_the_plain_one_for_its_rows_alone(dtype: torch.
     layer.pack(2)
     assert layer(x).requires_grad  # gradients take the plain way
     assert layer.float()._packed is None
+
+
+def small_policy() -> tuple[Policy, torch.Tensor]:
+    torch.manual_seed(0)
+    config = PolicyConfig(hidden=256, heads=2, layers=1, trunk_channels=(32, 32), image_size=(32, 32), memory=4)
+    return Policy(config), torch.randint(0, 256, (2, 36, 64, 3), dtype=torch.uint8)
+
+
+def test_an_optimizer_made_before_an_agent_still_trains_every_parameter() -> None:
+    policy, frames = small_policy()
+    optimizer = torch.optim.SGD(policy.parameters(), lr=0.1)
+    PolicyAgent(policy).act({"pov": frames[0].numpy()})
+    before = {name: p.detach().clone() for name, p in policy.named_parameters() if p.requires_grad}
+    policy.train()
+    images = torch.randint(0, 256, (1, 3, 32, 32, 3), dtype=torch.uint8)
+    out, _ = policy(images, policy.empty_memory(1))
+    (out.buttons[..., 3] + out.camera[..., 4] + out.value[..., 0]).sum().backward()
+    optimizer.step()
+    moved = [name for name, p in policy.named_parameters() if name in before and not torch.equal(p, before[name])]
+    assert "pi_head.buttons.linear_layer.weight" in moved and len(moved) > 0.7 * len(before)
+
+
+def test_agents_of_other_types_leave_the_policy_and_each_other_alone() -> None:
+    policy, frames = small_policy()
+    exact = PolicyAgent(policy, deterministic=True)
+    expected = exact.joint([frames[0].numpy()])
+    rounded = PolicyAgent(policy, streams=2, precision="bfloat16")
+    rounded.act_many([frame.numpy() for frame in frames])
+    assert policy.dtype == torch.float32 and rounded.policy.dtype == torch.bfloat16
+    exact.reset()
+    assert exact.joint([frames[0].numpy()]) == expected
+    assert PolicyAgent(rounded.policy).policy.dtype == torch.float32
+    with torch.no_grad():  # scratch memory of inference mode must serve other modes, too
+        policy(torch.zeros(2, 1, 32, 32, 3, dtype=torch.uint8), policy.empty_memory(2))
+
+
+def test_new_weights_are_used_without_being_told_of_training() -> None:
+    policy, frames = small_policy()
+    other = small_policy()[0]
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    PolicyAgent(policy).act({"pov": frames[0].numpy()})
+    policy.load_state_dict(other.state_dict())
+    images = torch.randint(0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        ours, _ = policy(images, policy.empty_memory(1))
+        theirs, _ = other.eval()(images, other.empty_memory(1))
+    torch.testing.assert_close(ours.buttons, theirs.buttons, atol=1e-4, rtol=1e-4)
+
+
+def test_a_ready_policy_can_be_copied_and_pickled() -> None:
+    policy, frames = small_policy()
+    agent = PolicyAgent(policy, deterministic=True)
+    expected = agent.joint([frames[0].numpy()])
+    for copied in (copy.deepcopy(policy), pickle.loads(pickle.dumps(policy))):
+        assert PolicyAgent(copied, deterministic=True).joint([frames[0].numpy()]) == expected
+    assert policy.net.img_process.cnn.packed or torch.is_grad_enabled()
+
+
+def test_pictures_of_another_size_and_none_at_all() -> None:
+    policy, _ = small_policy()
+    policy.eval().for_inference(streams=1)
+    with torch.no_grad():
+        for size in (30, 36, 64):
+            with pytest.raises(ValueError, match=r"this network was made for \(32, 32\)"):
+                policy.frame_features(torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        assert policy.frame_features(torch.zeros(0, 32, 32, 3, dtype=torch.uint8)).shape == (0, 256)
+
+
+def test_not_a_number_stays_one() -> None:
+    policy, frames = small_policy()
+    with torch.no_grad():
+        policy.net.img_process.cnn.stacks[1].firstconv.layer.weight[0, 0, 0, 0] = float("nan")
+        policy.eval().for_inference()
+        assert policy.frame_features(frames[:, :32, :32]).isnan().any()
 
 
 def test_an_inverse_dynamics_model_labels_the_same_plain_and_packed() -> None:
