@@ -139,7 +139,8 @@ def test_a_killed_run_goes_on_where_it_stopped_but_not_with_other_settings(
                 label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out", **settings))  # type: ignore[arg-type]
         again = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
         assert again.keys() == written.keys()
-        assert (again == written) == kept
+        untouched = sum(again[part] == when for part, when in written.items())
+        assert untouched >= len(written) - 1 if kept else untouched == 0  # the last part is always written anew
 
 
 def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
