@@ -75,7 +75,7 @@ class ImpalaCNN(nn.Module):
             inputs, height, width = count, (height + 1) // 2, (width + 1) // 2
         self.stacks = nn.ModuleList(stacks)
         self._packed: list[PackedStack] | None = None
-        self._versions: list[int] = []
+        self._watched: list[tuple[Tensor, int]] = []
         self.dense = dense(inputs * height * width, outputs, init_scale=1.4)
 
     def pack(self, library: ctypes.CDLL) -> None:
@@ -83,13 +83,13 @@ class ImpalaCNN(nn.Module):
         whole = TILE * 2 ** len(self.stacks)
         if self.image[0] % whole == 0 and self.image[1] % whole == 0:  # else pictures do not divide into tiles
             self._packed = [stack.pack(library) for stack in self.stacks]  # type: ignore[operator]
-            self._versions = [p._version for p in self.stacks.parameters()]
+            self._watched = [(p, p._version) for p in self.stacks.parameters()]
 
     @property
     def packed(self) -> bool:
         """Whether the next call takes the packed way: not with gradients, and not once the weights have changed."""
         if self._packed is not None and (
-            torch.is_grad_enabled() or [p._version for p in self.stacks.parameters()] != self._versions
+            torch.is_grad_enabled() or any(p._version != version for p, version in self._watched)
         ):
             self._packed = None  # an optimizer's step need not count as a version, but it needs gradients
         return self._packed is not None
@@ -97,10 +97,10 @@ class ImpalaCNN(nn.Module):
     def keep_packed(self, packed: list[PackedStack] | None) -> None:
         """Go on with what was packed of these very weights before they changed their type."""
         self._packed = packed
-        self._versions = [p._version for p in self.stacks.parameters()]
+        self._watched = [(p, p._version) for p in self.stacks.parameters()]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}  # copies and pickles are plain
+        return self.__dict__ | {"_packed": None, "_watched": []}  # copies and pickles are plain
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ImpalaCNN:
         self._packed = None  # the weights move or change their type
