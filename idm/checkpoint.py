@@ -14,9 +14,9 @@ from idm.calibration import Calibration
 from idm.config import IDMConfig
 from idm.model import InverseDynamicsModel
 from idm.published import idm_config, idm_kwargs
-from prior.checkpoint import write_published, write_safetensors
+from prior.checkpoint import read_config, write_published, write_safetensors
 from prior.locate import CONFIG, WEIGHTS, ModelFiles, find_model
-from prior.published_files import load_into, read_model_file, read_weights
+from prior.published_files import load_into, read_weights
 
 CALIBRATION = "calibration.json"
 
@@ -42,7 +42,7 @@ def load_model(
     """
     files = find_model(source, weights)
     with torch.device("meta"):
-        model = InverseDynamicsModel(_config(files)).to(dtype)
+        model = InverseDynamicsModel(read_config(files, IDMConfig, idm_config)).to(dtype)
     load_into(model, read_weights(files.weights), files.weights)
     return model.to(device).eval(), _calibration(files)
 
@@ -67,14 +67,6 @@ def model_hash(source: str | Path, weights: Path | None = None) -> str:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def _config(files: ModelFiles) -> IDMConfig:
-    if files.config is not None:
-        return IDMConfig.read(files.config)
-    assert files.architecture is not None
-    published = read_model_file(files.architecture)
-    return idm_config(published.net, published.pi_head, str(files.architecture))
 
 
 def _calibration(files: ModelFiles) -> Calibration:

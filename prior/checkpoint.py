@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from data.files import atomic_path, write_json_atomic
+from data.json_config import JsonConfig
 from prior.config import PolicyConfig
 from prior.locate import CONFIG, WEIGHTS, ModelFiles, find_model
 from prior.nn.heads import ValueHead
 from prior.policy import Policy
 from prior.published import policy_config, policy_kwargs
 from prior.published_files import LoadReport, load_into, read_model_file, read_weights
+
+Config = TypeVar("Config", bound=JsonConfig)
 
 HARMLESS = ("aux_value_head.", "value_head.")
 """What files may have beyond the policy (a second value head, of reinforcement learning) or lack (files of cloning alone)."""
@@ -33,7 +37,7 @@ def load_policy(
     """
     files = find_model(source, weights)
     with torch.device("meta"):
-        policy = Policy(read_policy_config(files)).to(dtype)
+        policy = Policy(read_config(files, PolicyConfig, policy_config)).to(dtype)
     tensors = read_weights(files.weights)
     if not any(name.startswith("value_head.") for name in tensors):
         policy.value_head = ValueHead(policy.config.hidden).to(dtype)  # not in the file: real, random, initial values
@@ -45,13 +49,15 @@ def load_policy(
     return policy.to(device).eval(), report
 
 
-def read_policy_config(files: ModelFiles) -> PolicyConfig:
-    """How the policy is built, from either kind of files."""
+def read_config(
+    files: ModelFiles, own: type[Config], published: Callable[[dict[str, Any], dict[str, Any], str], Config]
+) -> Config:
+    """How a network is built, from either kind of files; own: our config, published: makes it of a ``.model``'s arguments."""
     if files.config is not None:
-        return PolicyConfig.read(files.config)
+        return own.read(files.config)
     assert files.architecture is not None
-    published = read_model_file(files.architecture)
-    return policy_config(published.net, published.pi_head, str(files.architecture))
+    found = read_model_file(files.architecture)
+    return published(found.net, found.pi_head, str(files.architecture))
 
 
 def from_pretrained(source: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Policy:

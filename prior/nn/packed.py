@@ -114,11 +114,7 @@ class PlainConv:
     def __init__(self, layer: nn.Conv2d, norm: nn.GroupNorm | None) -> None:
         self.weight = layer.weight.detach().float().clone(memory_format=torch.channels_last)
         self.bias = None if layer.bias is None else layer.bias.detach().float().clone()
-        self.norm = (
-            None
-            if norm is None
-            else (norm.weight.detach().float().clone(), norm.bias.detach().float().clone(), norm.eps)
-        )
+        self.norm = None if norm is None else _kept(norm)
 
     def __call__(self, x_NHWC: Tensor, skip_NHWC: Tensor | None = None) -> Tensor:
         x = x_NHWC.permute(0, 3, 1, 2)

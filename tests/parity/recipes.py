@@ -48,6 +48,12 @@ def digest(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
+def check_frames(made: NDArray[np.uint8], meta: Mapping[str, Any]) -> None:
+    """Raises AssertionError where the recorded digest differs: then a miss would say nothing about the network."""
+    if "frames_sha256_16" in meta:
+        assert digest(made) == meta["frames_sha256_16"], "the recipe's frames are not the reference's"
+
+
 def fill(module: nn.Module, seed: int, digests: Mapping[str, str] | None = None) -> None:
     """Give a module the recipe's weights, one at a time. Raises AssertionError where a recorded digest differs."""
     parameters = dict(module.named_parameters())
