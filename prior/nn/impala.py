@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from prior.nn.layers import FanIn, conv, dense
 from prior.nn.native import library
 from prior.nn.packed import TILE, Layer, PackedStack, frames_at_once, pack_conv
+from prior.nn.precision import cpu_multiplies_bfloat16
 
 BLOCKS = 2
 """Residual blocks in each stack."""
@@ -45,9 +46,9 @@ class DownStack(nn.Module):
         self.n = nn.GroupNorm(1, outputs)
         self.blocks = nn.ModuleList(ResidualBlock(outputs, init_scale) for _ in range(BLOCKS))
 
-    def pack(self, library: ctypes.CDLL) -> PackedStack:
+    def pack(self, library: ctypes.CDLL, dtype: torch.dtype) -> PackedStack:
         def packed(part: FanIn) -> Layer:
-            return pack_conv(library, part.layer, getattr(part, "norm", None))  # type: ignore[arg-type]
+            return pack_conv(library, part.layer, getattr(part, "norm", None), dtype)  # type: ignore[arg-type]
 
         blocks = [(packed(block.conv0), packed(block.conv1)) for block in self.blocks]  # type: ignore[arg-type]
         return PackedStack(library, packed(self.firstconv), self.n, blocks)
@@ -78,11 +79,12 @@ class ImpalaCNN(nn.Module):
         self._watched: list[tuple[Tensor, int]] = []
         self.dense = dense(inputs * height * width, outputs, init_scale=1.4)
 
-    def pack(self, library: ctypes.CDLL) -> None:
-        """Make ready for inference on a CPU (prior/nn/packed.py): keeps its own copy of the convolutions' weights."""
+    def pack(self, library: ctypes.CDLL, dtype: torch.dtype) -> None:
+        """Make ready for inference on a CPU (prior/nn/packed.py), multiplying in ``dtype``: keeps its own copy of the
+        convolutions' weights."""
         whole = TILE * 2 ** len(self.stacks)
         if self.image[0] % whole == 0 and self.image[1] % whole == 0:  # else pictures do not divide into tiles
-            self._packed = [stack.pack(library) for stack in self.stacks]  # type: ignore[operator]
+            self._packed = [stack.pack(library, dtype) for stack in self.stacks]  # type: ignore[operator]
             self._watched = [(p, p._version) for p in self.stacks.parameters()]
 
     @property
@@ -160,13 +162,14 @@ class ImageTrunk(nn.Module):
     def for_inference(self, dtype: torch.dtype) -> None:
         """Make fast where it lies: packed on CPUs that can (prior/nn/packed.py), channels-last elsewhere.
 
-        What is packed stays in float32, which is faster there than bfloat16; the rest becomes ``dtype``.
+        What is packed multiplies in bfloat16 if that is asked for and faster, else in float32; the rest becomes ``dtype``.
         """
         native = library() if next(self.parameters()).is_cpu and dtype != torch.float64 else None
         if native is None:
             self.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
             return
-        self.cnn.pack(native)
+        half = dtype == torch.bfloat16 and cpu_multiplies_bfloat16()
+        self.cnn.pack(native, torch.bfloat16 if half else torch.float32)
         packed = self.cnn._packed
         self.to(dtype)
         self.cnn.keep_packed(packed)

@@ -42,8 +42,8 @@ def library() -> ctypes.CDLL | None:
         _say(f"the fast convolutions do not build here, torch's own are used: {said}")
         return None
     loaded.vpt_norm.argtypes = [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, ctypes.c_double, _POINTER, _POINTER]
-    loaded.vpt_into.argtypes = [_POINTER, _POINTER, _POINTER, *[_SIZE] * 5, _POINTER]
-    loaded.vpt_back.argtypes = [_POINTER, *[_SIZE] * 5, ctypes.c_int, _POINTER, _POINTER]
+    loaded.vpt_into.argtypes = [_POINTER, _POINTER, _POINTER, *[_SIZE] * 5, _POINTER, ctypes.c_int]
+    loaded.vpt_back.argtypes = [_POINTER, *[_SIZE] * 5, _POINTER, _POINTER, ctypes.c_int]
     loaded.vpt_pool.argtypes = [_POINTER, *[_SIZE] * 4, _POINTER]
     for function in (loaded.vpt_norm, loaded.vpt_into, loaded.vpt_back, loaded.vpt_pool):
         function.restype = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +19,14 @@ def uses_bfloat16(precision: Precision, device: str) -> bool:
         return precision == "bfloat16"
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and "bf16" in _cpu_flags()
+    return cpu_multiplies_bfloat16()
 
 
-def _cpu_flags() -> str:
+@functools.cache
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies matrices of bfloat16 faster than those of float32 (AVX512-BF16 or AMX)."""
     try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return False
+    return "bf16" in flags and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -2,36 +2,69 @@
  * tile. Between them lie 36 matrix products, which torch's library does. Everything that would otherwise be a pass over
  * memory of its own is done on the way: the affine map of the norm before, the padding, the ReLU and the skip path after.
  *
- * Arrays are channels-last: x (N, H, W, C). Tiles are counted along width, then height, then frames; products are
- * (36, tiles, C). C is a multiple of 16. H and W are multiples of 4.
+ * Arrays are channels-last: x (N, H, W, C). Tiles are counted along width, then height, then frames; products and sums
+ * are (36, tiles, C), in float32 or, if `half`, in bfloat16. C is a multiple of 16. H and W are multiples of 4.
+ *
+ * The method evaluates polynomials at the points 0, +-a, +-b and infinity. The usual 1 and 2 lose twice as many bits as
+ * 5/8 and 3/2 do (of which every power below is exact in float32), too many for bfloat16. prior/nn/packed.py has the third
+ * matrix, for the weights.
  */
 #include <math.h>
 #include <stddef.h>
 
 typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int ivec __attribute__((vector_size(64), aligned(4), may_alias));
+typedef unsigned uvec __attribute__((vector_size(64), aligned(4), may_alias));
+typedef unsigned short hvec __attribute__((vector_size(32), aligned(2), may_alias));
 enum { LANES = 16 };
+
+#define A 0.625f
+#define B 1.5f
+#define AA (A * A)
+#define BB (B * B)
+
+static inline __attribute__((always_inline)) vec
+load(const void *from, ptrdiff_t at, int half)
+{
+    if (!half)
+        return *(const vec *)((const float *)from + at);
+    hvec h = *(const hvec *)((const unsigned short *)from + at);
+    return (vec)(__builtin_convertvector(h, uvec) << 16);
+}
+
+static inline __attribute__((always_inline)) void
+store(void *to, ptrdiff_t at, vec v, int half)
+{
+    if (!half) {
+        *(vec *)((float *)to + at) = v;
+        return;
+    }
+    uvec bits = (uvec)v, rounded = bits + 0x7fff + (bits >> 16 & 1); /* to nearest, ties to even */
+    uvec number = (uvec)(v == v);
+    rounded = (rounded & number) | (0x7fc00000 & ~number);
+    *(hvec *)((unsigned short *)to + at) = __builtin_convertvector(rounded >> 16, hvec);
+}
 
 static inline __attribute__((always_inline)) void
 into(const vec d[6], vec out[6])
 {
-    vec a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
-    out[0] = 4 * d[0] - 5 * d[2] + d[4];
-    out[1] = a + b;
-    out[2] = a - b;
-    out[3] = c + e;
-    out[4] = c - e;
-    out[5] = 4 * d[1] - 5 * d[3] + d[5];
+    vec p = d[4] - BB * d[2], q = A * (d[3] - BB * d[1]), r = d[4] - AA * d[2], s = B * (d[3] - AA * d[1]);
+    out[0] = AA * BB * d[0] - (AA + BB) * d[2] + d[4];
+    out[1] = p + q;
+    out[2] = p - q;
+    out[3] = r + s;
+    out[4] = r - s;
+    out[5] = AA * BB * d[1] - (AA + BB) * d[3] + d[5];
 }
 
 static inline __attribute__((always_inline)) void
 back(const vec m[6], vec out[4])
 {
-    vec s = m[1] + m[2], t = m[1] - m[2], u = m[3] + m[4], v = m[3] - m[4];
+    vec s = m[1] + m[2], t = A * (m[1] - m[2]), u = m[3] + m[4], v = B * (m[3] - m[4]);
     out[0] = m[0] + s + u;
-    out[1] = t + 2 * v;
-    out[2] = s + 4 * u;
-    out[3] = t + 8 * v + m[5];
+    out[1] = t + v;
+    out[2] = AA * s + BB * u;
+    out[3] = AA * t + BB * v + m[5];
 }
 
 /* A norm over all of a frame's numbers as an affine map a channel: scale and shift (N, C) such that the normed pixel is
@@ -74,10 +107,9 @@ vpt_norm(const float *x, ptrdiff_t frames, ptrdiff_t pixels, ptrdiff_t channels,
     }
 }
 
-/* Tiles first..last of x -> products (36, last - first, C). scale, shift: (N, C), applied to pixels inside the frame. */
-void
-vpt_into(const float *x, const float *scale, const float *shift, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels,
-    ptrdiff_t first, ptrdiff_t last, float *products)
+static inline __attribute__((always_inline)) void
+tiles_into(const float *x, const float *scale, const float *shift, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t last, void *products, int half)
 {
     ptrdiff_t rows = height / 4, columns = width / 4, tiles = last - first;
 #pragma omp parallel for schedule(static)
@@ -103,16 +135,26 @@ vpt_into(const float *x, const float *scale, const float *shift, ptrdiff_t heigh
                 vec across[6] = {down[0][i], down[1][i], down[2][i], down[3][i], down[4][i], down[5][i]}, v[6];
                 into(across, v);
                 for (int j = 0; j < 6; j++)
-                    *(vec *)(products + ((6 * i + j) * tiles + tile) * channels + c) = v[j];
+                    store(products, ((6 * i + j) * tiles + tile) * channels + c, v[j], half);
             }
         }
     }
 }
 
-/* Sums (36, last - first, O) -> tiles first..last of y (N, H, W, O): ReLU if asked, then plus skip (like y, or NULL). */
+/* Tiles first..last of x -> products (36, last - first, C). scale, shift: (N, C), applied to pixels inside the frame. */
 void
-vpt_back(const float *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t first, ptrdiff_t last,
-    int relu, const float *skip, float *y)
+vpt_into(const float *x, const float *scale, const float *shift, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t last, void *products, int half)
+{
+    if (half)
+        tiles_into(x, scale, shift, height, width, channels, first, last, products, 1);
+    else
+        tiles_into(x, scale, shift, height, width, channels, first, last, products, 0);
+}
+
+static inline __attribute__((always_inline)) void
+tiles_back(const void *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t first, ptrdiff_t last,
+    const float *skip, float *y, int half)
 {
     ptrdiff_t rows = height / 4, columns = width / 4, tiles = last - first;
 #pragma omp parallel for schedule(static)
@@ -124,7 +166,7 @@ vpt_back(const float *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channel
             for (int j = 0; j < 6; j++) {
                 vec m[6];
                 for (int i = 0; i < 6; i++)
-                    m[i] = *(const vec *)(sums + ((6 * i + j) * tiles + tile) * channels + c);
+                    m[i] = load(sums, ((6 * i + j) * tiles + tile) * channels + c, half);
                 back(m, up[j]);
             }
             for (int i = 0; i < 4; i++) {
@@ -132,9 +174,7 @@ vpt_back(const float *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channel
                 back(across, out);
                 for (int j = 0; j < 4; j++) {
                     ptrdiff_t place = corner + (i * width + j) * channels + c;
-                    vec v = out[j];
-                    if (relu)
-                        v = (vec)((ivec)v & ~(v <= 0)); /* not-a-number stays, as it should */
+                    vec v = (vec)((ivec)out[j] & ~(out[j] <= 0)); /* not-a-number stays, as it should */
                     if (skip)
                         v += *(const vec *)(skip + place);
                     *(vec *)(y + place) = v;
@@ -142,6 +182,17 @@ vpt_back(const float *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channel
             }
         }
     }
+}
+
+/* Sums (36, last - first, O) -> tiles first..last of y (N, H, W, O): ReLU, then plus skip (like y, or NULL). */
+void
+vpt_back(const void *sums, ptrdiff_t height, ptrdiff_t width, ptrdiff_t channels, ptrdiff_t first, ptrdiff_t last,
+    const float *skip, float *y, int half)
+{
+    if (half)
+        tiles_back(sums, height, width, channels, first, last, skip, y, 1);
+    else
+        tiles_back(sums, height, width, channels, first, last, skip, y, 0);
 }
 
 /* Max-pooling 3x3, stride 2, padding 1 of x (N, H, W, C), none of which is negative -> y (N, H/2, W/2, C). */

@@ -22,6 +22,7 @@ from prior.nn.impala import ImageTrunk
 from prior.nn.linear import Linear
 from prior.nn.native import library
 from prior.nn.packed import PlainConv, WinogradConv, pack_conv
+from prior.nn.precision import cpu_multiplies_bfloat16
 from prior.policy import Policy
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -31,8 +32,9 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compile
     ("frames", "size", "inputs", "outputs"), [(1, 32, 64, 64), (3, 16, 32, 96), (2, 4, 128, 32), (1, 128, 64, 128)]
 )
 @pytest.mark.parametrize("normed", [True, False])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 3e-6), (torch.bfloat16, 0.025)])
 def test_winograd_is_norm_convolution_relu_and_skip(
-    frames: int, size: int, inputs: int, outputs: int, normed: bool
+    frames: int, size: int, inputs: int, outputs: int, normed: bool, dtype: torch.dtype, close: float
 ) -> None:
     torch.manual_seed(0)
     layer, norm = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.GroupNorm(1, inputs)
@@ -40,7 +42,7 @@ def test_winograd_is_norm_convolution_relu_and_skip(
     nn.init.normal_(norm.bias, 0, 0.3)
     found = library()
     assert found is not None
-    packed = pack_conv(found, layer, norm if normed else None)
+    packed = pack_conv(found, layer, norm if normed else None, dtype)
     assert isinstance(packed, WinogradConv)
     x = torch.rand(frames, size, size, inputs) * 3  # as after a ReLU: positive, its mean not small
     skip = torch.randn(frames, size, size, outputs)
@@ -49,8 +51,8 @@ def test_winograd_is_norm_convolution_relu_and_skip(
         normal = norm.double()(wide) if normed else wide
         expected = F.relu(layer.double()(normal)).permute(0, 2, 3, 1)
         for given, target in ((None, expected), (skip, expected + skip)):
-            error = (packed(x, given) - target).abs().max()
-            assert error < 2e-4 * expected.abs().max(), error
+            error = (packed(x, given) - target).norm() / expected.norm()
+            assert error < close, error
         assert torch.equal(packed(x), packed(x))
 
 
@@ -62,7 +64,7 @@ def test_layers_that_it_cannot_do_are_left_to_torch() -> None:
         nn.Conv2d(40, 40, 3, padding=1, bias=False),
         nn.Conv2d(16, 64, 3, padding=1, bias=False),
     ):
-        packed = pack_conv(found, layer, None)
+        packed = pack_conv(found, layer, None, torch.float32)
         assert isinstance(packed, PlainConv)
         x = torch.randn(2, 8, 8, layer.in_channels)
         with torch.no_grad():
@@ -81,6 +83,20 @@ def test_a_trunk_gives_the_same_numbers_plain_and_packed(channels: tuple[int, ..
         assert trunk.cnn.packed
         torch.testing.assert_close(trunk(x), plain, atol=1e-4, rtol=1e-4)
         assert (trunk(x) != plain).any() or channels == (24, 40)  # it was the other way of computing
+
+
+@pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this processor does not multiply bfloat16 faster")
+def test_a_bfloat16_trunk_rounds_little_more_away_packed_than_plain() -> None:
+    torch.manual_seed(0)
+    trunk = ImageTrunk((64, 64, 3), (64, 64, 64), 64, first_norm=False).eval()
+    x = torch.rand(8, 3, 64, 64)
+    with torch.no_grad():
+        exact = copy.deepcopy(trunk).double()(x.double())
+        plain = copy.deepcopy(trunk).bfloat16()(x.bfloat16())
+        trunk.for_inference(torch.bfloat16)
+        packed = trunk(x)
+    assert packed.dtype == torch.bfloat16
+    assert 0 < (packed - exact).norm() < 1.6 * (plain - exact).norm()
 
 
 def test_results_do_not_depend_on_threads_or_on_company() -> None:
