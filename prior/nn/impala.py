@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prior.nn.layers import FanIn, conv, dense
+from prior.nn.linear import version
 from prior.nn.native import library
 from prior.nn.packed import TILE, Layer, PackedStack, frames_at_once, pack_conv
 from prior.nn.precision import cpu_multiplies_bfloat16
@@ -85,13 +86,13 @@ class ImpalaCNN(nn.Module):
         whole = TILE * 2 ** len(self.stacks)
         if self.image[0] % whole == 0 and self.image[1] % whole == 0:  # else pictures do not divide into tiles
             self._packed = [stack.pack(library, dtype) for stack in self.stacks]  # type: ignore[operator]
-            self._watched = [(p, p._version) for p in self.stacks.parameters()]
+            self._watched = [(p, version(p)) for p in self.stacks.parameters()]
 
     @property
     def packed(self) -> bool:
         """Whether the next call takes the packed way: not with gradients, and not once the weights have changed."""
         if self._packed is not None and (
-            torch.is_grad_enabled() or any(p._version != version for p, version in self._watched)
+            torch.is_grad_enabled() or any(version(p) != then for p, then in self._watched)
         ):
             self._packed = None  # an optimizer's step need not count as a version, but it needs gradients
         return self._packed is not None
@@ -99,7 +100,7 @@ class ImpalaCNN(nn.Module):
     def keep_packed(self, packed: list[PackedStack] | None) -> None:
         """Go on with what was packed of these very weights before they changed their type."""
         self._packed = packed
-        self._watched = [(p, p._version) for p in self.stacks.parameters()]
+        self._watched = [(p, version(p)) for p in self.stacks.parameters()]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None, "_watched": []}  # copies and pickles are plain

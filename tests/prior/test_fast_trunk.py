@@ -134,6 +134,16 @@ def test_changed_weights_are_never_computed_with_stale_ones() -> None:
         assert policy.double().frame_features(images).dtype == torch.float64  # packed weights went with the old type
 
 
+def test_a_network_made_in_inference_mode_can_be_made_ready() -> None:
+    with torch.inference_mode():
+        trunk = ImageTrunk((32, 32, 3), (32,), 64, first_norm=False).eval()
+        x = torch.rand(2, 3, 32, 32)
+        plain = trunk(x)
+        trunk.for_inference(torch.float32)
+        assert trunk.cnn.packed
+        torch.testing.assert_close(trunk(x), plain, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
 def test_a_packed_linear_layer_is_the_plain_one_for_its_rows_alone(dtype: torch.dtype, close: float) -> None:
     torch.manual_seed(0)
