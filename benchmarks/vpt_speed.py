@@ -102,6 +102,7 @@ def label(args: Args, device: str) -> None:
     config = idm_preset("vpt_debug" if args.quick else args.idm)
     window, count = config.window, args.windows + 1
     model = InverseDynamicsModel(config).eval().to(device)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (window * args.windows, *config.image_size, 3), dtype=np.uint8)
     images = torch.from_numpy(
@@ -124,6 +125,12 @@ def label(args: Args, device: str) -> None:
     print(f"labelling, {args.idm if not args.quick else 'vpt_debug'}: {per_frame / 1e9:.2f} GFLOP a frame")
     published, expected = timed(whole_windows)
     show("  published way, float32", published, per_frame, peak(device, torch.float32))
+    model.bfloat16()  # what rounding alone does to the published way
+    speed, out = timed(whole_windows)
+    show("  published way, bfloat16", speed, per_frame, peak(device, torch.bfloat16), speed / published)
+    print(f"      {same(out, expected)}", flush=True)
+    model = InverseDynamicsModel(config).eval().to(device)
+    model.load_state_dict(state)
     for dtype in (torch.float32, torch.bfloat16):
         model.for_inference(dtype)
         speed, out = timed(whole_windows)

@@ -73,16 +73,8 @@ class InputMaker:
         extractor = self._extractors[worker]
         return [extractor.pair(now, after) for now, after in itertools.pairwise(greys)]
 
-    def stream(self, frames: Iterable[NDArray[np.uint8]], skip: int = 0) -> Iterator[FrameInputs]:
-        """RGB frames (H, W, 3) in order -> blocks of ``block`` frames (the last one shorter).
-
-        The first ``skip`` blocks are only counted off and come out blank: work that an earlier run has done.
-        """
-        frames = iter(frames)
-        for _ in range(skip):
-            passed = sum(1 for _ in itertools.islice(frames, self.block))
-            if passed:
-                yield FrameInputs.blank(passed, self.config)
+    def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameInputs]:
+        """RGB frames (H, W, 3) in order -> blocks of ``block`` frames (the last one shorter)."""
         with ThreadPoolExecutor(self.threads) as pool:
             waiting: list[_Small] = []
             fresh: list[NDArray[np.uint8]] = []

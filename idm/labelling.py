@@ -1,28 +1,28 @@
 """Label one video: decode, resample, predict, and write a label table in parts, so that a stopped run loses a part at most.
 
 A part is the work of a fixed number of windows. Which windows a part holds, and every number in it, depend on the video
-and the model alone; so a run that was killed and started again ends with the same bytes as one that was not.
+and the model alone; so a run that was killed and started again ends with the same bytes as one that was not, and so do
+several runs that share a video among them (:func:`predict_span`, then :class:`PartWriter` over the spans in order).
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.label_parts import find_parts, frames_done, write_part
 from data.labels import LabelTable
-from data.resample import ResampleReport, TickFrame, at_rate
-from data.video import VideoReader
+from data.readers import open_reader
+from data.resample import ResampleReport, at_rate
 from idm.ahead import ahead
+from idm.blocks import Block, Ticks, input_blocks
 from idm.calibration import Calibration, decode_held
-from idm.inputs import InputMaker
+from idm.inputs import FrameInputs, InputMaker
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
 
@@ -39,53 +39,121 @@ class Labelled:
     problems: tuple[str, ...]
 
 
-class _Decoder:
-    """Passes frames on to the model and keeps what the table needs to know of each."""
+@dataclass(frozen=True)
+class RawLabels:
+    """What a model says of consecutive frames, before calibration, and where the frames come from."""
 
-    def __init__(self, reader: VideoReader, rate: int, on_frame: Callable[[], None]) -> None:
-        self.report = ResampleReport()
-        self._frames, self._on_frame = at_rate(reader, rate, report=self.report), on_frame
-        self.ticks: deque[tuple[int, int, bool]] = deque()
-        self.time_base = Fraction(1)
-        self.count = 0
+    predictions: RawPredictions
+    ticks: Ticks
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        for frame in self._frames:
-            self._note(frame)
-            yield frame.rgb
+    def __len__(self) -> int:
+        return len(self.ticks)
 
-    def _note(self, frame: TickFrame) -> None:
-        self.count += 1
-        self.time_base = frame.time_base
-        self.ticks.append((frame.source_index, frame.pts, frame.resampled))
-        self._on_frame()
+    def __getitem__(self, span: slice) -> RawLabels:
+        return RawLabels(self.predictions[span], self.ticks[span])
+
+    @classmethod
+    def join(cls, parts: list[RawLabels]) -> RawLabels:
+        return cls(RawPredictions.join([p.predictions for p in parts]), Ticks.join([p.ticks for p in parts]))
 
 
-def _in_parts(pieces: Iterator[RawPredictions], first_block: int, block: int) -> Iterator[RawPredictions]:
-    """Join predictions by the part to which the first block of their window belongs."""
-    part, held = first_block // BLOCKS_A_PART, list[RawPredictions]()
+def span_start(first_block: int, block: int) -> int:
+    """The first frame whose label comes from the windows that begin at ``first_block`` or later."""
+    return first_block * block + block // 2 if first_block else 0
+
+
+def predict_span(
+    predictor: WindowPredictor, blocks: Iterable[Block], first: int = 0, stop: int | None = None
+) -> Iterator[RawLabels]:
+    """Raw labels of the windows that begin at the blocks ``first`` to ``stop`` (exclusive; None: to the video's end).
+
+    blocks: in order from block ``max(first - 1, 0)`` on; with a ``stop``, that block and the start of the next one are
+    needed, too. Every piece is half a window long, the first and the last may be longer.
+    """
+    begin = max(first - 1, 0)
+    waiting: list[Ticks] = []
+
+    def inputs() -> Iterator[FrameInputs]:
+        for block in blocks:
+            waiting.append(block.ticks)
+            yield block.inputs
+
+    at = begin * predictor.block
+    for piece in predictor.predict(inputs(), begin, first, stop):
+        ticks = Ticks.join(waiting)[piece.start - at :]
+        yield RawLabels(piece, ticks[: len(piece)])
+        at, waiting[:] = piece.start + len(piece), [ticks[len(piece) :]]
+
+
+def in_parts(pieces: Iterable[RawLabels], block: int) -> Iterator[RawLabels]:
+    """Join and cut raw labels, as long as they please but in order, into the parts that label tables are written in.
+
+    A video's last window is kept to its end, so up to half a block left over at the end belong to the part before.
+    """
+    held: list[RawLabels] = []
+    full: RawLabels | None = None
     for piece in pieces:
-        window = max(piece.start - block // 2, 0) // block
-        if window // BLOCKS_A_PART != part:
-            yield RawPredictions.join(held)
-            part, held = window // BLOCKS_A_PART, []
-        held.append(piece)
-    if held:
-        yield RawPredictions.join(held)
+        while len(piece):
+            start = piece.predictions.start
+            end = span_start((max(start - block // 2, 0) // (BLOCKS_A_PART * block) + 1) * BLOCKS_A_PART, block)
+            taken, piece = piece[: end - start], piece[end - start :]
+            held.append(taken)
+            if full is not None and sum(map(len, held)) > block // 2:
+                yield full
+                full = None
+            if start + len(taken) == end:
+                full, held = RawLabels.join(held), []
+    rest = held if full is None else [full, *held]
+    if rest:
+        yield RawLabels.join(rest)
 
 
-def _finished_parts(folder: Path, block: int) -> tuple[int, int]:
-    """(first block, first frame) that no finished part covers. Parts beyond a gap are removed and made again."""
+class PartWriter:
+    """Raw labels of a video, part by part in order -> the parts of its label table.
+
+    before: bool (20,), the keys held in the frame before the first part, where that is not the video's first.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, calibration: Calibration, doubt: float, before: np.ndarray | None = None
+    ) -> None:
+        self.name, self.folder, self.calibration, self.doubt = name, folder, calibration, doubt
+        self._before = before
+
+    def write(self, part: RawLabels) -> LabelTable:
+        raw, ticks = part.predictions, part.ticks
+        camera, pressed = self.calibration.camera(raw.camera), self.calibration.probabilities(raw.odds)
+        held = decode_held(pressed, np.asarray(self.calibration.switch_price), self._before)
+        self._before = held[-1]
+        rows = LabelTable.from_predictions(
+            self.name,
+            first_frame=raw.start,
+            source_frame=ticks.source_frame,
+            pts=ticks.pts,
+            time_base=ticks.time_base,
+            buttons=pressed,
+            held=held,
+            camera=camera @ QUANTIZER.centres,
+            camera_bin=camera.argmax(-1),
+            conf_camera=camera.max(-1).min(1),
+            gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
+            resampled=ticks.resampled,
+            low_confidence_below=self.doubt,
+        )
+        write_part(rows, self.folder)
+        return rows
+
+
+def _finished_parts(folder: Path, block: int) -> int:
+    """The first block that no finished part covers. Parts beyond a gap are removed and made again."""
     parts = find_parts(folder)
-    done = frames_done(parts)
-    whole = BLOCKS_A_PART * block
     # Every part but the last ends in the middle of a block, where its last window's kept frames end.
-    count = max(done - block // 2, 0) // whole
-    begin = count * whole + block // 2 if count else 0
+    count = max(frames_done(parts) - block // 2, 0) // (BLOCKS_A_PART * block)
+    first = count * BLOCKS_A_PART
     for part in parts:
-        if int(part.name.split("-")[1]) >= begin:
+        if int(part.name.split("-")[1]) >= span_start(first, block):
             part.unlink()
-    return count * BLOCKS_A_PART, begin
+    return first
 
 
 def label_video(
@@ -97,6 +165,7 @@ def label_video(
     doubt: float = 0.6,
     on_frame: Callable[[], None] = lambda: None,
     threads: int = 2,
+    backend: str = "pyav",
 ) -> Labelled:
     """Label a video into the folder ``parts`` under the table's ``name``, going on after the parts that are there.
 
@@ -106,38 +175,19 @@ def label_video(
     """
     predictor = WindowPredictor(model)
     maker = InputMaker(model.config, threads=threads, block=predictor.block)
-    first_block, passed = _finished_parts(parts, predictor.block)
+    first = _finished_parts(parts, predictor.block)
     finished = find_parts(parts)
     before = LabelTable.read(finished[-1]).held[-1] if finished else None
-    with VideoReader(video) as reader:
-        decoder = _Decoder(reader, model.config.rate, on_frame)
+    writer, report = PartWriter(name, parts, calibration, doubt, before), ResampleReport()
+    with open_reader(video, backend) as reader:
+        frames = at_rate(reader, model.config.rate, report=report)
         # One block before the first is needed for its last frames, the first block's neighbours.
-        with closing(ahead(maker.stream(decoder, skip=max(first_block - 1, 0)))) as blocks:
-            for raw in _in_parts(predictor.predict(blocks, first_block), first_block, predictor.block):
-                for _ in range(passed):
-                    decoder.ticks.popleft()
-                passed = 0
-                source, pts, resampled = zip(*(decoder.ticks.popleft() for _ in range(len(raw))), strict=True)
-                camera, pressed = calibration.camera(raw.camera), calibration.probabilities(raw.odds)
-                held = decode_held(pressed, np.asarray(calibration.switch_price), before)
-                before = held[-1]
-                rows = LabelTable.from_predictions(
-                    name,
-                    first_frame=raw.start,
-                    source_frame=source,
-                    pts=pts,
-                    time_base=decoder.time_base,
-                    buttons=pressed,
-                    held=held,
-                    camera=camera @ QUANTIZER.centres,
-                    camera_bin=camera.argmax(-1),
-                    conf_camera=camera.max(-1).min(1),
-                    gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
-                    resampled=resampled,
-                    low_confidence_below=doubt,
-                )
-                write_part(rows, parts)
+        for _ in itertools.islice(frames, max(first - 1, 0) * predictor.block):
+            on_frame()
+        with closing(ahead(input_blocks(frames, maker, on_frame))) as blocks:
+            for part in in_parts(predict_span(predictor, blocks, first), predictor.block):
+                writer.write(part)
         problems = tuple(reader.problems)
-    if not decoder.count:
+    if not report.ticks:
         raise ValueError(f"{video}: no frame could be decoded ({'; '.join(problems) or 'the file holds none'})")
-    return Labelled(decoder.count, decoder.report, problems)
+    return Labelled(report.ticks, report, problems)

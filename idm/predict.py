@@ -6,7 +6,7 @@ was interrupted and resumed gives the same numbers to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,9 @@ class RawPredictions:
     def __len__(self) -> int:
         return len(self.odds)
 
+    def __getitem__(self, span: slice) -> RawPredictions:
+        return RawPredictions(self.start + (span.start or 0), self.odds[span], self.camera[span], self.gui[span])
+
 
 class WindowPredictor:
     """Streams inputs in blocks of half a window; emits half a window of predictions for each.
@@ -53,15 +56,17 @@ class WindowPredictor:
     def _features(self, before: FrameInputs, block: FrameInputs, after: FrameInputs) -> torch.Tensor:
         joined = FrameInputs.join([before, block, after])
         device = self.model.device
-        return self.model.frame_features(
-            torch.from_numpy(joined.images).to(device), torch.from_numpy(joined.motion).to(device)
-        )
+        images, motion = torch.from_numpy(joined.images).to(device), torch.from_numpy(joined.motion).to(device)
+        return in_halves(self.model.frame_features, images, motion, self.model.config.halo)
 
-    def features(self, blocks: Iterable[FrameInputs], first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
-        """Blocks of inputs in order -> (block index, features (T, D)), skipping the work of blocks before ``first``."""
+    def features(
+        self, blocks: Iterable[FrameInputs], begin: int = 0, first: int = 0
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Blocks of inputs in order, the first of them with the index ``begin`` -> (block index, features (T, D)) from
+        the index ``first`` on."""
         halo, config = self.model.config.halo, self.model.config
         before, now = FrameInputs.blank(halo, config), None
-        for index, after in enumerate(_with_end(blocks)):
+        for index, after in enumerate(_with_end(blocks), begin):
             if now is not None:
                 if after is None:
                     neighbours = FrameInputs.blank(halo, config)
@@ -81,26 +86,60 @@ class WindowPredictor:
             gui = (out.gui[0, keep, 1] - out.gui[0, keep, 0]).float().cpu().numpy()
         return RawPredictions(start + keep.start, buttons[..., 1] - buttons[..., 0], camera, gui)
 
-    def predict(self, blocks: Iterable[FrameInputs], first: int = 0) -> Iterator[RawPredictions]:
-        """Predictions in order, every frame once. With ``first`` = b the first result begins at the middle of block b
-        (at its beginning if b is 0), exactly as in a run from the start."""
+    def predict(
+        self, blocks: Iterable[FrameInputs], begin: int = 0, first: int = 0, stop: int | None = None
+    ) -> Iterator[RawPredictions]:
+        """Predictions in order, every frame once.
+
+        begin: index of the first block given; one before ``first`` is needed (unless that is 0) for its last frames.
+        With ``first`` = b the first result begins at the middle of block b (at its beginning if b is 0), and with
+        ``stop`` = e the last one ends at the middle of block e: exactly as in a run over the whole video, of which a
+        block e and the first ``halo`` frames after it are needed.
+        """
         quarter = self.block // 2
         previous: torch.Tensor | None = None
         waiting: tuple[torch.Tensor, int, int] | None = None  # a window, its start, and where its kept part begins
         index = first
-        for index, features in self.features(blocks, first):
+        for index, features in self.features(blocks, begin, first):
             if previous is not None:
                 if waiting is not None:
-                    window, start, begin = waiting
-                    yield self._window(window, start, slice(begin, self.block + quarter))
+                    window, start, kept = waiting
+                    yield self._window(window, start, slice(kept, self.block + quarter))
                 waiting = (torch.cat([previous, features]), (index - 1) * self.block, quarter if index > 1 else 0)
             previous = features
+            if index == stop:
+                break
         if waiting is not None:
-            window, start, begin = waiting
-            yield self._window(window, start, slice(begin, len(window)))
+            window, start, kept = waiting
+            end = self.block + quarter if index == stop else len(window)
+            yield self._window(window, start, slice(kept, end))
         elif previous is not None and index == 0:
             yield self._window(previous, 0, slice(0, len(previous)))
         # Otherwise a lone last block is left, which the window before it covered in the earlier run.
+
+
+def in_halves(
+    features: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    images_THWC: torch.Tensor,
+    motion_TCHW: torch.Tensor,
+    halo: int,
+) -> torch.Tensor:
+    """``features`` of T + 2 * halo frames; where the device's memory does not suffice, of the two halves, and so on.
+
+    Raises torch.OutOfMemoryError where not even one frame fits.
+    """
+    count = len(images_THWC) - 2 * halo
+    try:
+        return features(images_THWC, motion_TCHW)
+    except torch.OutOfMemoryError:
+        if count < 2:
+            raise
+    # Outside the handler: the error's traceback would keep the failed attempt's tensors alive.
+    if images_THWC.is_cuda:
+        torch.cuda.empty_cache()
+    middle = count // 2
+    parts = [slice(0, middle + 2 * halo), slice(middle, None)]
+    return torch.cat([in_halves(features, images_THWC[part], motion_TCHW[part], halo) for part in parts])
 
 
 def _with_end(blocks: Iterable[FrameInputs]) -> Iterator[FrameInputs | None]:

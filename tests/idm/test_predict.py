@@ -20,7 +20,8 @@ def model(request: pytest.FixtureRequest) -> InverseDynamicsModel:
 def run(model: InverseDynamicsModel, pictures: list[np.ndarray], first: int = 0) -> list[RawPredictions]:
     predictor = WindowPredictor(model)
     maker = InputMaker(model.config, block=predictor.block)
-    return list(predictor.predict(maker.stream(pictures, skip=max(first - 1, 0)), first))
+    begin = max(first - 1, 0)
+    return list(predictor.predict(maker.stream(pictures[begin * predictor.block :]), begin, first))
 
 
 @pytest.mark.parametrize("frames", [1, 2, 8, 15, 16, 17, 24, 25, 32, 33, 47, 64, 81])
