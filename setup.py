@@ -25,8 +25,10 @@ setup(
         "opencv-python-headless>=4.8",
         "decord>=0.6; platform_machine == 'x86_64'",
         "ffmpeg-python>=0.2",
+        "fsspec>=2024.6",
         "gymnasium>=1.0",
         "pyarrow>=15",
+        "ray>=2.40",
         "rich>=13",
         "safetensors>=0.4",
         "scikit-learn>=1.3",
@@ -35,8 +37,10 @@ setup(
     ],
     extras_require={
         "viz": VIZ,
+        "cluster": ["ray[default]>=2.40"],  # with Ray's dashboard and metrics
         "gpu": ["nvidia-ml-py>=12"],
         "hub": ["huggingface_hub>=0.24"],
+        "cloud": ["s3fs>=2024.6", "gcsfs>=2024.6", "huggingface_hub>=0.24"],
         "minerl": ["minerl>=1.0"],
         "dev": [*VIZ, "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
     },
