@@ -12,7 +12,7 @@ import importlib
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from fractions import Fraction
 from hashlib import blake2b
@@ -35,13 +35,18 @@ from idm.inputs import FrameInputs, InputMaker
 from vpt_pipeline.cluster.wire import Arrays, receive, send
 
 
-def open_any(path: Path, backend: str) -> FrameReader:
-    """A backend of data.readers, or ``package.module:function`` of the user's own, called with the path."""
+def reader_of(backend: str) -> Callable[[Path], FrameReader]:
+    """A backend of data.readers, or ``package.module:function`` of the user's own, which is called with the path."""
     if ":" not in backend:
-        return open_reader(path, backend)
+        return lambda path: open_reader(path, backend)
     module, _, name = backend.partition(":")
-    reader: FrameReader = getattr(importlib.import_module(module), name)(path)
-    return reader
+    function: Callable[[Path], FrameReader] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _may_share(backend: str) -> bool:
+    """Spans are read with PyAV, so only where all of it is, or a reader of the user's own says ``like_pyav = True``."""
+    return backend == "pyav" or getattr(reader_of(backend), "like_pyav", False)
 
 
 class _Watched:
@@ -90,14 +95,14 @@ def _answer(say: _Watched, asked: dict[str, Any], arrays: Arrays, scratch: Scrat
             say.send("end", {"problems": []})
             return
         report = ResampleReport()
-        with open_any(path, asked["backend"]) as reader:
+        with reader_of(asked["backend"])(path) as reader:
             _blocks(say, input_blocks(at_rate(reader, config.rate, report), maker))
             say.send("end", {"problems": reader.problems, "report": asdict(report), "codec": reader.info.codec})
 
 
 def _plan(path: Path, rate: int, first: int, backend: str) -> TickPlan | None:
     """How to share a video that is longer than ``first`` ticks; None for one that must be read from its beginning."""
-    if backend != "pyav" or (probe(path).duration_s or 0) * rate <= first:
+    if not _may_share(backend) or (probe(path).duration_s or 0) * rate <= first:
         return None
     try:
         return TickPlan.of(path, rate)
