@@ -37,7 +37,7 @@ import sys
 from pathlib import Path
 from vpt_pipeline.label import LabelConfig, label_videos
 model, video, out, precision = sys.argv[1:]
-done = label_videos(LabelConfig(videos=(Path(video),), model=Path(model), out=Path(out), precision=precision))
+done = label_videos(LabelConfig(videos=(video,), model=Path(model), out=out, precision=precision))
 assert all(entry.status == "done" for entry in done.videos.values()), done
 """
 PEAK = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"

@@ -34,7 +34,7 @@ import resource, sys, time
 from pathlib import Path
 from vpt_pipeline.label import LabelConfig, label_videos
 begun = time.monotonic()
-label_videos(LabelConfig(videos=(Path(sys.argv[1]),), model=Path(sys.argv[2]), out=Path(sys.argv[3])))
+label_videos(LabelConfig(videos=(sys.argv[1],), model=Path(sys.argv[2]), out=sys.argv[3]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, time.monotonic() - begun)
 """
 

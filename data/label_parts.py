@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.files import atomic_path
-from data.labels import SCHEMA, LabelTable, check_schema
+from data.labels import SCHEMA, LabelTable, check_schema, of_this_version
 
 ROWS_PER_GROUP = 1 << 15
 """Rows of a Parquet row group (some 3 MB): part of the format, since it decides the bytes."""
@@ -103,7 +103,7 @@ def _checked_batches(parts: Sequence[Path], path: Path) -> Iterator[pa.Table]:
                             f"{before + 1}; label the missing frames, or leave out the part that repeats some"
                         )
                     last = int(span[-1])
-                yield pa.Table.from_batches([batch], schema=SCHEMA)
+                yield of_this_version(pa.Table.from_batches([batch]))
 
 
 def _write(tables: Iterable[pa.Table], path: Path) -> int:

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from data.actions import BUTTONS, Action, ActionTrack, CameraQuantizer
 from data.contractor import ContractorWriter
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 
-FLAGS = ("null", "gui", "resampled", "low_confidence")
+FLAGS = ("null", "gui", "resampled", "low_confidence", "cut")
 _P_COLUMNS = tuple(f"p_{button}" for button in BUTTONS)
 _HELD_COLUMNS = tuple(f"held_{button}" for button in BUTTONS)
 
@@ -48,6 +48,9 @@ SCHEMA: pa.Schema = pa.schema(
 )
 """The columns; a reader may rely on their names, types and order."""
 
+_WITHOUT_CUT: pa.Schema = pa.schema([f for f in SCHEMA if f.name != "cut"], metadata={"vpt_labels": "1"})
+"""Version 1, which is still read: its rows are no cuts."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
@@ -60,7 +63,7 @@ class LabelTable:
     (N, 2), expected degrees, pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the
     least over buttons of max(p, 1 - p). conf_camera: float32, probability of the likeliest bin, the lesser axis. null:
     bool, nothing done. gui: bool, a GUI is open. resampled: bool, see data.resample. low_confidence: bool, below the
-    job's threshold.
+    job's threshold. cut: bool, a new scene begins here (idm.cuts), so no action leads here from the frame before.
     """
 
     video: NDArray[np.object_]
@@ -78,6 +81,7 @@ class LabelTable:
     gui: NDArray[np.bool_]
     resampled: NDArray[np.bool_]
     low_confidence: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         rows = len(self.video)
@@ -131,12 +135,13 @@ class LabelTable:
         gui: ArrayLike,
         resampled: ArrayLike,
         held: ArrayLike | None = None,
+        cut: ArrayLike | None = None,
         low_confidence_below: float = 0.6,
         quantizer: CameraQuantizer | None = None,
     ) -> LabelTable:
         """Rows for consecutive ticks of one video from a model's outputs; confidence of buttons and flags follow.
 
-        held: by default the buttons with a probability of one half or more.
+        held: by default the buttons with a probability of one half or more. cut: by default no frame is one.
         """
         p = np.asarray(buttons, np.float32)
         down = p >= 0.5 if held is None else np.asarray(held, bool)
@@ -161,6 +166,7 @@ class LabelTable:
             gui=np.asarray(gui, bool),
             resampled=np.asarray(resampled, bool),
             low_confidence=np.minimum(conf_buttons, conf_camera) < low_confidence_below,
+            cut=np.zeros(rows, bool) if cut is None else np.asarray(cut, bool),
         )
 
     def to_actions(self, threshold: float | None = None, quantizer: CameraQuantizer | None = None) -> ActionTrack:
@@ -215,9 +221,9 @@ class LabelTable:
     def read(cls, path: Path | str, video: str | None = None) -> LabelTable:
         """Read a label file, or one video's rows of it. Raises ValueError for any other kind of file."""
         check_schema(path)
-        table = pq.read_table(path, schema=SCHEMA, filters=None if video is None else [("video", "=", video)])
+        table = pq.read_table(path, filters=None if video is None else [("video", "=", video)])
         try:
-            return cls.from_arrow(table)
+            return cls.from_arrow(of_this_version(table))
         except ValueError as error:
             raise ValueError(f"{path}: {error}; label the video again") from error
 
@@ -240,12 +246,20 @@ def check_schema(path: Path | str) -> int:
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: expected a label table (Parquet), found none ({error}); check the path") from error
     version = (schema.metadata or {}).get(b"vpt_labels", b"none").decode()
-    if version != FORMAT_VERSION or not schema.equals(SCHEMA):
+    known = {FORMAT_VERSION: SCHEMA, "1": _WITHOUT_CUT}
+    if version not in known or not schema.equals(known[version]):
         raise ValueError(
             f"{path}: expected a label table of version {FORMAT_VERSION}, found version {version} with columns "
             f"{', '.join(schema.names[:6])}, ...; write it again with this version"
         )
     return rows
+
+
+def of_this_version(table: pa.Table) -> pa.Table:
+    """Rows of a file that :func:`check_schema` knows, in the columns of this version."""
+    if "cut" not in table.schema.names:
+        table = table.append_column("cut", pa.array(np.zeros(len(table), bool)))
+    return table.select(SCHEMA.names).replace_schema_metadata(SCHEMA.metadata)
 
 
 def write_contractor(table: LabelTable, path: Path | str, threshold: float | None = None) -> None:

@@ -134,9 +134,7 @@ class VideoReader:
         self._pass.close()
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        if self._started:
-            raise ValueError(f"{self.path}: a VideoReader can be iterated once; open another")
-        self._started = True
+        self._start_once()
         frame, self._first = self._first, None
         while frame is not None:
             rgb = self._to_rgb(frame)
@@ -146,6 +144,11 @@ class VideoReader:
                 )
                 self.frames_read += 1
             frame = next(self._frames, None)
+
+    def _start_once(self) -> None:
+        if self._started:
+            raise ValueError(f"{self.path}: a {type(self).__name__} can be iterated once; open another")
+        self._started = True
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         """Every frame of the file, in spite of damage; see the class on threads."""

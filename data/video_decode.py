@@ -142,11 +142,16 @@ class DecodePass:
         self._stream = stream
         self._notes = notes
         self.codec: str = stream.codec_context.name
+        self.codec_standard: str = stream.codec_context.codec.canonical_name
+        self.codec_header: bytes = stream.codec_context.extradata or b""
         self.frame_rate: Fraction | None = stream.average_rate or stream.guessed_rate
         self.announced_frames: int | None = stream.frames or None
+        self.formats = frozenset(container.format.name.split(","))
         # MP4's index lists every frame; the counts of other containers (AVI's with empty frames) are only hints.
-        self._counted = "mp4" in container.format.name and self.announced_frames is not None
+        self.counted = "mp4" in self.formats and self.announced_frames is not None
         self.time_base: Fraction = stream.time_base or Fraction(1, av.time_base)
+        # Matroska and NUT announce the time at which they end, whenever they start.
+        self._duration_is_end = bool(self.formats & {"matroska", "nut"})
         # A container's duration covers its longest stream: evidence about the video only if there is no other.
         own = stream.duration * self.time_base if stream.duration else None
         whole = Fraction(container.duration, av.time_base) if container.duration else None
@@ -160,6 +165,15 @@ class DecodePass:
     def close(self) -> None:
         self._container.close()
 
+    def give_up_at_errors(self) -> None:
+        """Let errors that the decoder would paint over be notes instead. To be called before decoding."""
+        context = self._stream.codec_context
+        context.options = {**context.options, "err_detect": "explode"}
+
+    def seek(self, pts: int) -> None:
+        """Go to the last place at or before ``pts`` that the container lists. Raises av.FFmpegError."""
+        self._container.seek(pts, stream=self._stream, backward=True)
+
     def frames(self, stop_at_damage: bool) -> Iterator[av.VideoFrame]:
         """The frames in presentation order. With ``stop_at_damage``, PassStoppedError before the first doubtful frame.
 
@@ -168,8 +182,8 @@ class DecodePass:
         """
         packets = decoded = 0
         last: Fraction | None = None
-        for packet in self._packets():
-            for frame in self._decode(packet):
+        for packet in self.packets():
+            for frame in self.decode(packet):
                 if frame.is_corrupt:
                     self._notes.add("frames are partly invented by the decoder", f"pts {frame.pts}", damage=True)
                 if stop_at_damage and self._notes.damaged:
@@ -183,9 +197,9 @@ class DecodePass:
             packets += packet is not None
         if stop_at_damage and decoded < packets:
             raise PassStoppedError
-        self._note_early_end(packets, decoded, last)
+        self.note_early_end(packets, decoded, last)
 
-    def _packets(self) -> Iterator[av.Packet[VideoStream] | None]:
+    def packets(self) -> Iterator[av.Packet[VideoStream] | None]:
         """The stream's packets, read on past errors where the container allows it; then None once, to flush."""
         errors = 0
         while True:
@@ -204,7 +218,8 @@ class DecodePass:
                     break
         yield None
 
-    def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+    def decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        """The frames that a packet completes; of None, those that were still held back."""
         try:
             return self._stream.codec_context.decode(packet)
         except av.error.EOFError:
@@ -214,12 +229,13 @@ class DecodePass:
             self._notes.add("packets could not be decoded", f"{where}: {_reason(error)}", damage=True)
             return []
 
-    def _note_early_end(self, packets: int, decoded: int, last: Fraction | None) -> None:
-        if self._counted and self.announced_frames is not None and packets < self.announced_frames:
+    def note_early_end(self, packets: int, decoded: int, last: Fraction | None) -> None:
+        """Note what is missing after a pass over the whole file. last: the greatest time of a frame, in seconds."""
+        if self.counted and self.announced_frames is not None and packets < self.announced_frames:
             found = f"{self.announced_frames} frames announced, {packets} found, {decoded} decoded"
             self._notes.add("file ends early", found, damage=True)
-        elif not self._counted and self._own_duration and last is not None:
-            start = (self._stream.start_time or 0) * self.time_base
+        elif not self.counted and self._own_duration and last is not None:
+            start = Fraction(0) if self._duration_is_end else (self._stream.start_time or 0) * self.time_base
             missing = self._own_duration - (last - start)
             if missing > Fraction(1, 2) + 2 / (self.frame_rate or Fraction(30)):
                 found = f"{float(self._own_duration):.2f} s announced, the last frame is at {float(last - start):.2f} s"

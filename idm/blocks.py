@@ -11,24 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.resample import TickFrame
+from idm.cuts import CutDetector
 from idm.inputs import FrameInputs, InputMaker
 
 
 @dataclass(frozen=True)
 class Ticks:
     """Of T consecutive ticks: source_frame int32 (T,), the decoded frame that is shown; pts int64 (T,), its timestamp;
-    resampled bool (T,), see data.resample. time_base: seconds a unit of pts."""
+    resampled bool (T,), see data.resample; cut bool (T,), whether a new scene begins. time_base: seconds a unit of pts."""
 
     source_frame: NDArray[np.int32]
     pts: NDArray[np.int64]
     resampled: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
     time_base: Fraction
 
     def __len__(self) -> int:
         return len(self.pts)
 
     def __getitem__(self, span: slice) -> Ticks:
-        return Ticks(self.source_frame[span], self.pts[span], self.resampled[span], self.time_base)
+        return Ticks(self.source_frame[span], self.pts[span], self.resampled[span], self.cut[span], self.time_base)
 
     @classmethod
     def join(cls, parts: list[Ticks]) -> Ticks:
@@ -36,14 +38,15 @@ class Ticks:
             np.concatenate([p.source_frame for p in parts]),
             np.concatenate([p.pts for p in parts]),
             np.concatenate([p.resampled for p in parts]),
+            np.concatenate([p.cut for p in parts]),
             parts[-1].time_base,
         )
 
     @classmethod
-    def of(cls, frames: Iterable[TickFrame], time_base: Fraction) -> Ticks:
+    def of(cls, frames: Iterable[TickFrame], cut: NDArray[np.bool_], time_base: Fraction) -> Ticks:
         rows = [(f.source_index, f.pts, f.resampled) for f in frames]
         source, pts, resampled = zip(*rows, strict=True) if rows else ((), (), ())
-        return cls(np.array(source, np.int32), np.array(pts, np.int64), np.array(resampled, bool), time_base)
+        return cls(np.array(source, np.int32), np.array(pts, np.int64), np.array(resampled, bool), cut, time_base)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,11 @@ class Block:
 def input_blocks(
     frames: Iterable[TickFrame], maker: InputMaker, on_frame: Callable[[], None] = lambda: None
 ) -> Iterator[Block]:
-    """Ticks in order -> blocks of ``maker.block`` of them, the last one shorter."""
+    """Ticks in order -> blocks of ``maker.block`` of them, the last one shorter.
+
+    Of ticks that begin in the middle of a video, the first RUN_IN (idm.cuts) have no trustworthy ``cut``.
+    """
+    detector = CutDetector()
     passed: deque[TickFrame] = deque()
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
@@ -72,7 +79,7 @@ def input_blocks(
 
     for inputs in maker.stream(pictures()):
         shown = [passed.popleft() for _ in range(len(inputs))]
-        yield Block(inputs, Ticks.of(shown, shown[-1].time_base))
+        yield Block(inputs, Ticks.of(shown, detector.feed(inputs.images), shown[-1].time_base))
 
 
 _NONE = np.zeros((0, 0, 3), np.uint8)

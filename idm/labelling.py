@@ -138,6 +138,7 @@ class PartWriter:
             conf_camera=camera.max(-1).min(1),
             gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
             resampled=ticks.resampled,
+            cut=ticks.cut,
             low_confidence_below=self.doubt,
         )
         write_part(rows, self.folder)

@@ -30,6 +30,8 @@ class KeptPoint:
     """Quality of the frames that remain when those with the lowest confidence are dropped.
 
     share: of the frames, kept. confidence: the lowest confidence that is kept.
+    keys_right, camera_right, action_right: share of kept frames with all keys right, the turn right (both axes, see
+    :func:`turn_is_right`), and both.
     change_accuracy: share of right key states on kept frames where some key truly changes; change_exact: share of
     those frames with all keys right. event_f1: within +-1 frame, all keys pooled (a match may lie on a dropped frame).
     events_kept: share of the true events that lie on kept frames: events are where a labeller is least sure, so a
@@ -40,6 +42,9 @@ class KeptPoint:
     share: float
     frames: int
     confidence: float
+    keys_right: float
+    camera_right: float
+    action_right: float
     change_accuracy: float | None
     change_exact: float | None
     event_f1: float | None
@@ -86,6 +91,13 @@ def r_squared(true: Floats, predicted: Floats) -> float | None:
     return 1.0 - float(np.square(true - predicted).sum() / np.square(true - true.mean()).sum())
 
 
+def turn_is_right(true: Floats, predicted: Floats) -> Bools:
+    """Both (T, 2) degrees -> bool (T,): each axis within half a degree, or a fifth, of the true turn."""
+    near = np.abs(predicted - true) <= np.maximum(0.5, 0.2 * np.abs(true))
+    right: Bools = near[:, 0] & near[:, 1]
+    return right
+
+
 def kept_curve(
     confidence: Floats,
     *,
@@ -108,6 +120,7 @@ def kept_curve(
         return ()
     order = np.lexsort((np.random.default_rng(seed).permutation(frames), -np.asarray(confidence, np.float64)))
     right, moving = true == predicted, changed.any(1)
+    keys_right, camera_right = right.all(1), turn_is_right(camera_true, camera_predicted)
     true_frames = np.concatenate([m.true_frames for m in matches])
     true_hit = np.concatenate([m.true_matched for m in matches])
     predicted_frames = np.concatenate([m.predicted_frames for m in matches])
@@ -127,6 +140,9 @@ def kept_curve(
                 share=count / frames,
                 frames=count,
                 confidence=float(confidence[order[count - 1]]),
+                keys_right=float(keys_right[keep].mean()),
+                camera_right=float(camera_right[keep].mean()),
+                action_right=float((keys_right & camera_right)[keep].mean()),
                 change_accuracy=float(right[here].mean()) if here.any() else None,
                 change_exact=float(right[here].all(1).mean()) if here.any() else None,
                 event_f1=_harmonic(precision, recall),

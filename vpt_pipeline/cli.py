@@ -28,6 +28,10 @@ VERBS: dict[str, Verb] = {
     "train-idm": Verb("vpt_pipeline.train_idm", "TrainIdmConfig", "train an inverse dynamics model on recordings"),
     "label": Verb("vpt_pipeline.label", "LabelConfig", "write which actions were taken in videos that have none"),
     "eval-idm": Verb("vpt_pipeline.eval_idm", "EvalIdmConfig", "judge labels against recorded actions"),
+    "thresholds": Verb(
+        "vpt_pipeline.thresholds", "ThresholdsConfig", "choose how sure labels must be: accuracy against the share kept"
+    ),
+    "filter": Verb("vpt_pipeline.filter", "FilterConfig", "the spans of labels worth training on, as a table"),
     "inspect": Verb(
         "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
     ),

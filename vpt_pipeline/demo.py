@@ -156,11 +156,15 @@ def main(config: DemoConfig) -> int:
     with timings.measure("label"):
         videos = _hide(held_out, out / "hidden" / "videos")
         label_videos(
-            LabelConfig(videos=tuple(videos), model=model, out=out / "hidden" / "labels", device=config.device)
+            LabelConfig(
+                videos=tuple(map(str, videos)), model=model, out=str(out / "hidden" / "labels"), device=config.device
+            )
         )
         clips = sorted(config.clips.glob("*.mp4")) if config.clips.is_dir() else []
         if clips:
-            label_videos(LabelConfig(videos=tuple(clips), model=model, out=out / "clips", device=config.device))
+            label_videos(
+                LabelConfig(videos=tuple(map(str, clips)), model=model, out=str(out / "clips"), device=config.device)
+            )
     say("[bold]5/5[/bold] judging the labels against the hidden truth")
     with timings.measure("judge and report"):
         scores = write_report(out, config, game, train_set, held_out, clips, timings)

@@ -202,7 +202,7 @@ def _label_first(config: EvalIdmConfig) -> tuple[list[LabelFile], list[Path]]:
     from vpt_pipeline.label import LabelConfig, label_videos
 
     out = config.out / "labels"
-    label_videos(LabelConfig(videos=tuple(r.video for r in recordings), model=config.model, out=out))
+    label_videos(LabelConfig(videos=tuple(str(r.video) for r in recordings), model=config.model, out=str(out)))
     return find_labels([out], (TABLE,)), [r.actions for r in recordings if r.actions is not None]
 
 

@@ -143,6 +143,7 @@ def _view_of_table(table: LabelTable) -> LabelView:
             "gui": table.gui,
             "resampled": table.resampled,
             "low confidence": table.low_confidence,
+            "cut": table.cut,
         },
     )
 

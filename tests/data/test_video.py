@@ -205,6 +205,20 @@ def test_truncation_without_an_index_is_noticed_by_the_announced_length(tmp_path
     assert suffix == "ts" or (reader.damaged and "3.00 s announced" in reader.problems[-1])  # TS announces nothing
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "nut"])
+def test_a_late_start_is_no_missing_end_but_a_cut_still_is(tmp_path: Path, suffix: str) -> None:
+    """These announce when they end, not how long they last; as where the sound came first and was taken out."""
+    path = make_video(tmp_path / f"late.{suffix}", [3000 + 20 * n for n in range(90)], noise=1)
+    numbers, times, reader = read_all(path)
+    assert numbers == list(range(90)) and times[0] == pytest.approx(5, abs=0.01)
+    assert not reader.damaged and reader.problems == []
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    _, times, reader = read_all(path)
+    assert times[-1] < 7.5
+    assert suffix == "nut" or (reader.damaged and "8.00 s announced" in reader.problems[-1])  # NUT says it at its end
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_damage_in_the_middle_costs_only_its_surroundings(tmp_path: Path, threads: int) -> None:
     path = make_video(tmp_path / "hole.mp4", [20 * n for n in range(60)], noise=1)

@@ -60,8 +60,8 @@ def encode(path: Path, frames: int, rate: int, codec: str, size: tuple[int, int]
 
 def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "a"))
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "b", threads=1))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "a"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "b", threads=1))
     table = LabelTable.read(tmp_path / "a" / "play.parquet")
     assert table.frame.tolist() == list(range(330))
     assert table.source_frame.tolist() == list(range(330))
@@ -69,7 +69,7 @@ def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, mode
     first = (tmp_path / "a" / "play.parquet").read_bytes()
     assert first == (tmp_path / "b" / "play.parquet").read_bytes()
     written = (tmp_path / "a" / "play.parquet").stat().st_mtime_ns
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "a"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "a"))
     assert (tmp_path / "a" / "play.parquet").stat().st_mtime_ns == written  # done is done
     assert not (tmp_path / "a" / "play.parts").exists()
 
@@ -80,7 +80,7 @@ def test_a_run_stopped_between_parts_ends_with_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)  # 64 frames a part
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "whole"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
     write, written = labelling.write_part, []
 
     def stopping(rows: LabelTable, folder: Path) -> Path:
@@ -91,16 +91,16 @@ def test_a_run_stopped_between_parts_ends_with_the_same_bytes(
 
     monkeypatch.setattr(labelling, "write_part", stopping)
     with pytest.raises(KeyboardInterrupt):
-        label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "cut"))
+        label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "cut"))
     assert len(find_parts(tmp_path / "cut" / "play.parts")) == stop_after
     monkeypatch.setattr(labelling, "write_part", write)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "cut"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "cut"))
     assert (tmp_path / "cut" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
 def test_killed_with_sigkill_at_some_moment_and_started_again(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 900)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "whole"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
     code = (
         "import sys; from idm import labelling; labelling.BLOCKS_A_PART = 4\n"
         "from vpt_pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -129,14 +129,14 @@ def test_a_killed_run_goes_on_where_it_stopped_but_not_with_other_settings(
     with monkeypatch.context() as patch:
         patch.setattr("vpt_pipeline.label.merge_parts", killed)
         with pytest.raises(KeyboardInterrupt):
-            label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out"))
+            label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
     written = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
     assert len(written) > 3 and not (tmp_path / "out" / "manifest.json").exists()
     for settings, kept in (({}, True), ({"precision": "bfloat16"}, False)):
         with monkeypatch.context() as patch:
             patch.setattr("vpt_pipeline.label.merge_parts", killed)
             with pytest.raises(KeyboardInterrupt):
-                label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out", **settings))  # type: ignore[arg-type]
+                label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out", **settings))  # type: ignore[arg-type]
         again = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
         assert again.keys() == written.keys()
         untouched = sum(again[part] == when for part, when in written.items())
@@ -147,7 +147,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "whole"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
     size = (tmp_path / "whole" / "play.parquet").stat().st_size
     code = (
         "import resource, sys; from idm import labelling; labelling.BLOCKS_A_PART = 4\n"
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
     assert not (tmp_path / "full" / "play.parquet").exists()
     assert len(find_parts(tmp_path / "full" / "play.parts")) > 1
     monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "full"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "full"))
     assert (tmp_path / "full" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
@@ -205,7 +205,7 @@ def test_a_corrupt_middle_is_labelled_around_and_reported(tmp_path: Path, model:
     middle = len(content) // 2
     content[middle : middle + 3000] = np.random.default_rng(1).bytes(3000)
     source.write_bytes(bytes(content))
-    manifest = label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out"))
+    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
     entry = manifest.videos["play"]
     assert entry.status == "done"
     assert entry.problems
@@ -214,7 +214,7 @@ def test_a_corrupt_middle_is_labelled_around_and_reported(tmp_path: Path, model:
 
 def test_other_rates_are_resampled_to_20_hz_and_said_so(tmp_path: Path, model: Path) -> None:
     source = encode(tmp_path / "sixty.mp4", 180, 60, "libx264", (128, 72), "yuv420p")
-    manifest = label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out"))
+    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
     table = LabelTable.read(tmp_path / "out" / "sixty.parquet")
     assert len(table) == 60
     assert table.source_frame.tolist() == list(range(0, 180, 3))
@@ -224,7 +224,7 @@ def test_other_rates_are_resampled_to_20_hz_and_said_so(tmp_path: Path, model: P
 
 def test_contractor_output_is_read_back_as_the_same_actions(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 60)
-    label_videos(LabelConfig(videos=(source,), model=model, out=tmp_path / "out", contractor=True))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out", contractor=True))
     said = LabelTable.read(tmp_path / "out" / "play.parquet").to_actions()
     again = Recording(source, tmp_path / "out" / "play.jsonl", None).load_actions().actions
     np.testing.assert_array_equal(again.buttons, said.buttons)
@@ -233,16 +233,16 @@ def test_contractor_output_is_read_back_as_the_same_actions(tmp_path: Path, mode
 
 def test_another_model_is_refused_and_a_changed_video_is_labelled_anew(tmp_path: Path, model: Path) -> None:
     source, out = video(tmp_path / "play.mp4", 40), tmp_path / "out"
-    label_videos(LabelConfig(videos=(source,), model=model, out=out))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(out)))
     before = hashlib.sha256((out / "play.parquet").read_bytes()).hexdigest()
     video(source, 50, seed=5)
-    label_videos(LabelConfig(videos=(source,), model=model, out=out))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(out)))
     assert hashlib.sha256((out / "play.parquet").read_bytes()).hexdigest() != before
     assert len(LabelTable.read(out / "play.parquet")) == 50
     torch.manual_seed(1)
     save_model(tmp_path / "other", InverseDynamicsModel(preset("debug")))
     with pytest.raises(ValueError, match=r"manifest\.json: this output folder holds labels of another job"):
-        label_videos(LabelConfig(videos=(source,), model=tmp_path / "other", out=out))
+        label_videos(LabelConfig(videos=(str(source),), model=tmp_path / "other", out=str(out)))
 
 
 @pytest.mark.skipif(
@@ -260,7 +260,7 @@ def test_videos_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.mp4").write_bytes(b"")
-    named = find_videos((tmp_path,))
+    named = find_videos([tmp_path])
     assert len(named) == 2
     assert next(iter(named)) == "x"
 

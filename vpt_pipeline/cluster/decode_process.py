@@ -122,6 +122,7 @@ def _blocks(say: _Watched, blocks: Iterator[Block]) -> None:
                 "source_frame": ticks.source_frame,
                 "pts": ticks.pts,
                 "resampled": ticks.resampled,
+                "cut": ticks.cut,
             },
         )
 

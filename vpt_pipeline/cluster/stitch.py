@@ -13,7 +13,7 @@ import numpy as np
 
 from data.files import atomic_path, sha256_file
 from data.label_parts import find_parts, merge_parts
-from data.labels import LabelTable
+from data.labels import FLAGS, LabelTable
 from idm.calibration import Calibration
 from idm.labelling import PartWriter, RawLabels, in_parts
 from vpt_pipeline.cluster.wire import Arrays
@@ -102,7 +102,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._flags = dict.fromkeys(("null", "gui", "resampled", "low_confidence"), 0)
+        self._flags = dict.fromkeys(FLAGS, 0)
         self._confidence = np.zeros(BINS, np.int64)
         self._sums = np.zeros(2)
 

@@ -127,7 +127,7 @@ class _Reading:
                 outcome.edges[self._index] = digest(inputs)
             self._index += 1
             base = Fraction(*values["time_base"])
-            return Block(inputs, Ticks(arrays["source_frame"], arrays["pts"], arrays["resampled"], base))
+            return Block(inputs, Ticks(arrays["source_frame"], arrays["pts"], arrays["resampled"], arrays["cut"], base))
         if kind == "file":
             outcome.file = values
         elif kind == "plan":
@@ -244,10 +244,11 @@ def to_arrays(raw: RawLabels) -> Arrays:
         "source_frame": ticks.source_frame,
         "pts": ticks.pts,
         "resampled": ticks.resampled,
+        "cut": ticks.cut,
     }
 
 
 def from_arrays(arrays: Arrays, start: int, time_base: tuple[int, int]) -> RawLabels:
     predictions = RawPredictions(start, arrays["odds"], arrays["camera"], arrays["gui"])
-    ticks = Ticks(arrays["source_frame"], arrays["pts"], arrays["resampled"], Fraction(*time_base))
+    ticks = Ticks(arrays["source_frame"], arrays["pts"], arrays["resampled"], arrays["cut"], Fraction(*time_base))
     return RawLabels(predictions, ticks)
