@@ -70,5 +70,7 @@ class TickPlan:
     def span(self, start: int, stop: int) -> TickSpan:
         """Ticks start to stop (exclusive; cut at the video's end)."""
         source = self.source_frame[start:stop]
-        pts, start_pts = self.index.span(int(source[0]), int(source[-1]) + 1)
+        # Up to the next tick's frame: those between that no tick shows are checked, too.
+        end = int(self.source_frame[stop]) if stop < len(self) else len(self.index.pts)
+        pts, start_pts = self.index.span(int(source[0]), max(end, int(source[-1]) + 1))
         return TickSpan(start, source, self.resampled[start:stop], pts, start_pts, self.index.time_base)

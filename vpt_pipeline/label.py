@@ -59,6 +59,8 @@ class ClusterConfig:
     """Local folder in which the job keeps its books. Default: --out; for URLs, a folder under runs/ named after it."""
     retry_quarantined: bool = False
     """Try videos again that were given up."""
+    repair: bool = False
+    """Label videos again whose tables are missing or have changed, as `vpt label --verify` says it."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,7 @@ def _on_cluster(config: LabelConfig) -> int:
             FleetSettings(on.workers, on.cpus, gpus, decoders),
             on.price,
             on.retry_quarantined,
+            on.repair,
         )
     )
     counts = result.counts

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.markup import escape
+
 from data.sources import find_sources
 from idm.calibration import Calibration
+from vpt_pipeline.cluster.ending import write_ending
 from vpt_pipeline.cluster.fleet import Fleet, FleetSettings, Lost, connect
 from vpt_pipeline.cluster.job import Job, JobSettings, find_version, only_driver
 from vpt_pipeline.cluster.progress import Meter
+from vpt_pipeline.cluster.verify import repair
 from vpt_pipeline.cluster.worker import WorkerSettings
 from vpt_pipeline.progress import progress_bar, say
 
@@ -29,6 +33,7 @@ class ClusterRun:
     fleet: FleetSettings = field(default_factory=FleetSettings)
     price: float = 0.0
     retry_quarantined: bool = False
+    repair: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def run(settings: ClusterRun) -> Result:
                 raise ValueError("no video given; expected video files, folders, lists or URLs")
             if settings.retry_quarantined:
                 opened += job.books.retry_quarantined()
+            if settings.repair:
+                opened += repair(job)
             counts = job.books.counts()
             left = counts["open"]
             say(f"{len(ids):,} videos, {opened:,} of them new; {left:,} to label, into {out}")
@@ -62,9 +69,20 @@ def run(settings: ClusterRun) -> Result:
                     _work(job, fleet, settings)
                 finally:
                     fleet.close()
+                    _leave(job)
+            else:
+                _leave(job)
             return Result(settings.state / version, out, job.books.counts())
         finally:
             job.close()
+
+
+def _leave(job: Job) -> None:
+    """What people read at the end of a run; labels that are done are worth more than a page that cannot be written."""
+    try:
+        write_ending(job)
+    except OSError as error:
+        say(f"[yellow]the summary could not be written:[/yellow] {error}")
 
 
 def _work(job: Job, fleet: Fleet, settings: ClusterRun) -> None:
@@ -86,7 +104,7 @@ def _work(job: Job, fleet: Fleet, settings: ClusterRun) -> None:
                     frames += job.take(event)
             job.collect_tables()
             for failure in job.failures:
-                say(f"[red]{failure}[/red]")
+                say(f"[red]{escape(failure)}[/red]")
             job.failures.clear()
             counts = job.books.counts()
             bar.advance(counts["done"] + counts["quarantined"] - ended)

@@ -19,7 +19,7 @@ from vpt_pipeline.cluster.stitch import BINS
 
 LISTED = 300
 """So many videos of a kind are listed with what was wrong; a page of more is not read."""
-RANKED = 10
+RANKED = 8
 _KINDS = 2000
 
 

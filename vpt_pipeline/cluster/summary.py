@@ -18,8 +18,9 @@ from vpt_pipeline.cluster.summary_text import (
     look_at,
     quantile_rows,
     settings_rows,
+    sure_row,
     time_rows,
-    video_row,
+    work_row,
 )
 from vpt_pipeline.report import Cell, Number, Report
 
@@ -135,7 +136,7 @@ def _worth_a_look(report: Report, overview: Overview, place: Place) -> None:
     report.section("Worth a look")
     if least:
         report.text("**The least sure videos.** Watch some seconds of them with what was labelled drawn below:")
-        report.table([video_row(video) for video in least])
+        report.table([sure_row(video) for video in least], "Means over a video's frames, and shares of them.")
         report.code("\n".join(look_at(video, place) for video in least[:5]))
         if place.note:
             report.text(place.note)
@@ -158,16 +159,16 @@ def _time(report: Report, overview: Overview, stretches: Sequence[Stretch]) -> N
     else:
         report.text(_bottleneck(stretches))
         if can_draw():
-            caption = "Mean of about a minute each. Pauses, in which no run was at work, are drawn as narrow bands."
+            caption = "Means of the last 90 seconds. Pauses, in which no run was at work, are drawn as narrow bands."
             report.image(speed_chart(stretches), caption)
         shown = stretches[-_RUNS_SHOWN:]
         note = f"The last {len(shown)} of {len(stretches)}." if len(shown) < len(stretches) else ""
         report.table(time_rows(shown), note)
     if slowest := overview.slowest.videos():
-        report.text("**Slowest, by the time for a frame:**").table([video_row(video) for video in slowest])
+        report.text("**Slowest, by the time for a frame:**").table([work_row(video) for video in slowest])
     if longest := [video for video in overview.longest.videos() if video.seconds]:
         report.text("**Those that took longest:**").table(
-            [video_row(video) for video in longest],
+            [work_row(video) for video in longest],
             "Time is what tasks took, lost tries too; a worker has several videos at a time, and they share its model.",
         )
     if overview.seconds["quarantined"]:

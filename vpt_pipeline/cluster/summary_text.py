@@ -27,7 +27,7 @@ _MEANINGS = {
     "resampled": "from video at another rate, motion runs at the wrong speed",
     "cut": "a new scene begins here: no action leads here",
 }
-_NAME = 46
+_NAME = 60
 
 
 def clean(text: str, most: int = 400) -> str:
@@ -99,26 +99,40 @@ def time_rows(stretches: Sequence[Stretch]) -> list[dict[str, Cell]]:
     return rows
 
 
-def video_row(video: Video) -> dict[str, Cell]:
-    rows, labels = video.rows or 0, video.facts.get("labels", {})
-    name = clean(video.name)
+def sure_row(video: Video) -> dict[str, Cell]:
+    """Of a video that has labels."""
+    rows, labels = video.rows or 1, video.facts["labels"]
     return {
-        "video": name if len(name) <= _NAME else f"{name[: _NAME - 17]}…{name[-16:]}",
-        "state": "given up" if video.state == "quarantined" else video.state,
-        "frames": rows or None,
-        "MiB": f"{(video.bytes or 0) / 2**20:,.1f}",
-        "time": length(video.seconds),
-        "ms/frame": round(1000 * video.seconds / rows, 2) if rows else None,
-        "keys": labels.get("conf_buttons"),
-        "camera": labels.get("conf_camera"),
-        "lesser": least_confidence(video) if labels else None,
-        "null": f"{labels['null'] / rows:.0%}" if labels and rows else None,
+        "video": _short(video.name),
+        "frames": video.rows,
+        "lesser of both": round(least_confidence(video), 3),
+        "keys": round(labels["conf_buttons"], 3),
+        "camera": round(labels["conf_camera"], 3),
+        "low confidence": f"{labels['low_confidence'] / rows:.0%}",
+        "null": f"{labels['null'] / rows:.0%}",
+        "gui": f"{labels['gui'] / rows:.0%}",
     }
+
+
+def work_row(video: Video) -> dict[str, Cell]:
+    return {
+        "video": _short(video.name),
+        "seconds": f"{video.seconds:,.1f}",
+        "ms/frame": f"{1000 * video.seconds / video.rows:,.1f}" if video.rows else None,
+        "frames": video.rows,
+        "MiB": None if video.bytes is None else f"{video.bytes / 2**20:,.1f}",
+        "state": "given up" if video.state == "quarantined" else video.state,
+    }
+
+
+def _short(name: str) -> str:
+    name = clean(name)
+    return name if len(name) <= _NAME else f"{name[: _NAME - 17]}…{name[-16:]}"
 
 
 def look_at(video: Video, place: Place) -> str:
     table = f"{place.out}/{table_file(video.name)}"
-    return f"vpt inspect {_quoted(video.url)} --labels {_quoted(table)}"
+    return f"vpt inspect {_quoted(video.url)} \\\n    --labels {_quoted(table)}"
 
 
 def _quoted(text: str) -> str:
