@@ -6,7 +6,6 @@ import heapq
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -118,16 +117,15 @@ def least_confidence(video: Video) -> float:
     return float((counts * middles).sum() / max(counts.sum(), 1))
 
 
-_IN_TEXT: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"\S*/FILE\S*|FILE\S*"), "FILE"),
-    (re.compile(r"[-+]?\b\d[\d.,]*\b"), "N"),
-)
+_FILE = re.compile(r"(\S*/)?FILE[^\s:;,)]*")
+_NUMBER = re.compile(r"[-+]?\b\d[\d,]*(\.\d+)?\b")
+_SHORTEST_NAME = 4
+"""Shorter names may be words of the message."""
 
 
 def kind_of(told: str, video: Video) -> str:
     """What was told, without the video's names and numbers: the same for all files with the same trouble."""
     for name in (video.url, PurePosixPath(video.url).name, video.name):
-        told = told.replace(name, "FILE")
-    for pattern, instead in _IN_TEXT:
-        told = pattern.sub(instead, told)
-    return told[:300]
+        if len(name) >= _SHORTEST_NAME:
+            told = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "FILE", told)
+    return _NUMBER.sub("N", _FILE.sub("FILE", told))[:300]

@@ -51,7 +51,11 @@ def _in_short(report: Report, overview: Overview, stretches: Sequence[Stretch], 
     worked = sum(stretch.seconds for stretch in stretches)
     doubted = overview.share("low_confidence")
     tiles = [
-        Number(f"{states['done']:,} of {total:,}", "videos labelled", _still(states["open"], states["quarantined"])),
+        Number(
+            f"{states['done']:,}",
+            f"of {counted(total, 'video')} labelled",
+            _still(states["open"], states["quarantined"]),
+        ),
         Number(f"{frames / settings.rate / 3600:,.1f} h", "of video labelled", counted(frames, "frame")),
     ]
     if worked:
@@ -121,7 +125,9 @@ def _list(report: Report, listing: Listing, what: str) -> None:
     for video, told in listing.first:
         lines.append(clean(video.url, 1000))
         for line in told:
-            wrapped = textwrap.wrap(clean(line, 1200), _LINE, break_long_words=False, break_on_hyphens=False) or [""]
+            wrapped = textwrap.wrap(
+                clean(line.removeprefix(f"{video.url}: "), 1200), _LINE, break_long_words=False, break_on_hyphens=False
+            ) or [""]
             lines += [f"    {part}" for part in wrapped]
     report.code("\n".join(lines))
     if listing.count > len(listing.first):
