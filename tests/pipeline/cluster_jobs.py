@@ -67,7 +67,12 @@ def make_job(folder: Path, model: Path, span_parts: int = 1, backend: str = "pya
 
 
 def make_worker(model: Path, job: Job, **decode: object) -> LabelWorker:
-    settings = WorkerSettings(str(model), span_parts=job.settings.span_parts, backend=job.settings.backend)
+    settings = WorkerSettings(
+        str(model),
+        span_parts=job.settings.span_parts,
+        backend=job.settings.backend,
+        torch_threads=torch.get_num_threads(),  # it holds for this whole process, and the last bits may depend on it
+    )
     return LabelWorker(replace(settings, decode=replace(DecodeSettings(), **decode)))  # type: ignore[arg-type]
 
 

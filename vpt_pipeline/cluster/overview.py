@@ -16,8 +16,8 @@ from vpt_pipeline.cluster.books import Video
 from vpt_pipeline.cluster.manifest import problems, resampling
 from vpt_pipeline.cluster.stitch import BINS
 
-LISTED = 300
-"""So many videos of a kind are listed with what was wrong; a page of more is not read."""
+LISTED_GIVEN_UP, LISTED_ODD = 300, 60
+"""So many videos are listed with what was wrong; a page of more is not read."""
 RANKED = 8
 _KINDS = 2000
 
@@ -43,15 +43,15 @@ class Ranking:
 class Listing:
     """The first of many videos with something to tell, and how often each kind of thing was told."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, most: int) -> None:
+        self._most, self.count = most, 0
         self.first: list[tuple[Video, list[str]]] = []
         self.kinds: Counter[str] = Counter()
         """How many videos had it, by what was told without the names and numbers in it."""
 
     def add(self, video: Video, told: list[str]) -> None:
         self.count += 1
-        if len(self.first) < LISTED:
+        if len(self.first) < self._most:
             self.first.append((video, told))
         for kind in {kind_of(line, video) for line in told}:
             self.kinds[kind if kind in self.kinds or len(self.kinds) < _KINDS else "something else"] += 1
@@ -73,7 +73,7 @@ class Overview:
         self.counted: Counter[str] = Counter()
         self.confidence: NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.buttons, self.camera, self.null = array("f"), array("f"), array("f")
-        self.given_up, self.odd = Listing(), Listing()
+        self.given_up, self.odd = Listing(LISTED_GIVEN_UP), Listing(LISTED_ODD)
         self.least_sure, self.slowest, self.longest = Ranking(), Ranking(), Ranking()
 
     def add(self, video: Video) -> None:

@@ -24,6 +24,7 @@ from vpt_pipeline.cluster.summary_text import (
 )
 from vpt_pipeline.report import Cell, Number, Report
 
+_FEW = 6
 _KINDS_SHOWN = 12
 _LINE = 110
 _RUNS_SHOWN = 20
@@ -42,6 +43,12 @@ def summary(overview: Overview, stretches: Sequence[Stretch], settings: JobSetti
     report.section("Settings", "These and the model decide the labels; other settings make another version.")
     report.table(settings_rows(settings), "Kept in `job.json`.")
     _next(report, overview, place)
+    for listing, what, title in (
+        (overview.given_up, "error", "Given up, one by one"),
+        (overview.odd, "problem", "Problems, one by one"),
+    ):
+        if listing.count > _FEW:
+            _list(report.section(title), listing, what)
     return report
 
 
@@ -108,9 +115,16 @@ def _given_up(report: Report, listing: Listing) -> None:
         f"{counted(listing.count, 'video')} could not be labelled, after several tries each. The others did not suffer from "
         "it. Once the cause is mended, the same `vpt label` command with `--retry-quarantined` tries them again.",
     )
-    if listing.count > 3:
-        _kinds(report, listing, "error")
-    _list(report, listing, "error")
+    _kinds_or_list(report, listing, "error", "Given up, one by one")
+
+
+def _kinds_or_list(report: Report, listing: Listing, what: str, elsewhere: str) -> None:
+    """A few are listed here; of many the kinds are, and a section at the page's end lists them."""
+    if listing.count <= _FEW:
+        _list(report, listing, what)
+    else:
+        _kinds(report, listing, what)
+        report.text(f"Which they are is told at the end, under **{elsewhere}**.")
 
 
 def _kinds(report: Report, listing: Listing, what: str) -> None:
@@ -153,9 +167,7 @@ def _worth_a_look(report: Report, overview: Overview, place: Place) -> None:
         )
     if overview.odd.count:
         report.text(f"**{counted(overview.odd.count, 'video')} had something wrong**, and were labelled nevertheless:")
-        if len(overview.odd.first) > 3:
-            _kinds(report, overview.odd, "problem")
-        _list(report, overview.odd, "problem")
+        _kinds_or_list(report, overview.odd, "problem", "Problems, one by one")
 
 
 def _time(report: Report, overview: Overview, stretches: Sequence[Stretch]) -> None:
