@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from data.stores import local_path
 from vpt_pipeline.cluster.history import Stretch
 from vpt_pipeline.cluster.job import JobSettings
 from vpt_pipeline.cluster.overview import Listing, Overview
@@ -158,8 +159,8 @@ def _worth_a_look(report: Report, overview: Overview, place: Place) -> None:
         report.text("**The least sure videos.** Watch some seconds of them with what was labelled drawn below:")
         report.table([sure_row(video) for video in least], "Means over a video's frames, and shares of them.")
         report.code("\n".join(look_at(video, place) for video in least[:5]))
-        if place.note:
-            report.text(place.note)
+        if not place.local or any(local_path(video.url) is None for video in least):
+            report.text("`vpt inspect` reads local files: get a video and its table first.")
     if overview.resampled:
         report.text(
             f"**{counted(overview.resampled, 'video')} had another frame rate** than the model's, or an uneven one; frames "
@@ -200,7 +201,7 @@ def _bottleneck(stretches: Sequence[Stretch]) -> str:
     deaths = sum(stretch.deaths for stretch in stretches)
     told = f"Workers were there for {length(workers)} in all, and their models computed in **{busy:.0%}** of it. "
     if busy >= 0.85:
-        told += "The model is what it waits for: more or faster devices make it faster."
+        told += "They are the limit: more or faster devices make it faster."
     elif busy < 0.6:
         told += (
             "The models mostly wait, for decoding, downloads or other programs: more `--cpus` and `--decoders` for each "

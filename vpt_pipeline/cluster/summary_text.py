@@ -155,7 +155,6 @@ class Place:
         self.out = absolute(out).rstrip("/") or "/"
         above, _, last = self.out.rpartition("/")
         self.root = above if re.fullmatch(r"v\d+", last) else self.out
-        self.note = "" if self.local else "`vpt inspect` reads local files: get the video and its table first."
 
     def advice(self, overview: Overview) -> list[str]:
         told = ["**Prove** that every table is there and as it was written, here or where you copied this folder to."]
