@@ -119,7 +119,7 @@ def _encode(
         stream = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.time_base = Fraction(1, rate * 10) if uneven else Fraction(1, rate)
+        stream.codec_context.time_base = Fraction(1, rate * 10) if uneven else Fraction(1, rate)
         pts = 0
         for index in range(frames):
             # Through the pictures and back, so that every clip moves all the time.
@@ -128,7 +128,7 @@ def _encode(
             frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(
                 *size, "yuvj420p" if codec == "mjpeg" else "yuv420p"
             )
-            frame.pts, frame.time_base = pts, stream.time_base
+            frame.pts, frame.time_base = pts, stream.codec_context.time_base
             pts += rng.choice([5, 10, 15]) if uneven else 1
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -163,7 +163,7 @@ class Killer:
             return subprocess.Popen(self.command, stdout=stream, stderr=stream)
 
     def kill(self) -> str | None:
-        what = self.random.choice(("worker", "worker", "decoder", "decoder", "raylet", "driver"))
+        what = self.random.choice(("worker", "worker", "decoder", "decoder", "raylet", "driver", "driver"))
         if what == "driver":
             self.driver.kill()
             self.driver.wait()
@@ -219,7 +219,7 @@ def main(args: Args) -> int:
                 break
             if sum(killer.counts.values()) < args.kills and (what := killer.kill()):
                 say(f"{time.monotonic() - begun:5.0f} s: killed a {what}")
-                time.sleep(waits.uniform(1, 8))
+                time.sleep(waits.uniform(0.5, 4))
             else:
                 time.sleep(0.5)
     finally:

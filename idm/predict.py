@@ -1,7 +1,9 @@
 """Run a model over a stream of frame inputs: trunk once a frame, transformer over overlapping windows, middles kept.
 
 The grid of blocks and windows is fixed by the video alone, never by what was computed before, so that a labelling that
-was interrupted and resumed gives the same numbers to the last bit.
+was interrupted and resumed gives the same numbers to the last bit. And nothing smaller than a block is computed: matrix
+products with few rows are shared out between threads along the sums, so that their last bits would depend on how many
+threads there are.
 """
 
 from __future__ import annotations
@@ -54,10 +56,11 @@ class WindowPredictor:
 
     @torch.inference_mode()
     def _features(self, before: FrameInputs, block: FrameInputs, after: FrameInputs) -> torch.Tensor:
-        joined = FrameInputs.join([before, block, after])
+        filling = FrameInputs.blank(self.block - len(block), self.model.config)
+        joined = FrameInputs.join([before, block, after, filling])
         device = self.model.device
         images, motion = torch.from_numpy(joined.images).to(device), torch.from_numpy(joined.motion).to(device)
-        return in_halves(self.model.frame_features, images, motion, self.model.config.halo)
+        return in_halves(self.model.frame_features, images, motion, self.model.config.halo)[: len(block)]
 
     def features(
         self, blocks: Iterable[FrameInputs], begin: int = 0, first: int = 0
@@ -79,7 +82,8 @@ class WindowPredictor:
 
     @torch.inference_mode()
     def _window(self, features: torch.Tensor, start: int, keep: slice) -> RawPredictions:
-        out = self.model.window_logprobs(features[None])
+        copies = -(-self.block // len(features))
+        out = self.model.window_logprobs(features.expand(copies, -1, -1))
         buttons, camera = out.buttons[0, keep].float().cpu().numpy(), out.camera[0, keep].float().cpu().numpy()
         gui = np.full(len(buttons), np.nan, np.float32)
         if out.gui is not None:

@@ -265,7 +265,7 @@ def _on_cluster(config: LabelConfig) -> int:
         weights=None if config.weights is None else str(config.weights.resolve()),
         device="cuda" if gpus else "cpu",
         bfloat16=bfloat16,
-        torch_threads=max(1, round(on.cpus)),
+        torch_threads=min(2, max(1, round(on.cpus))),  # with more, last bits would depend on how many
         backend=config.reader,
         span_parts=parts,
         decode=DecodeSettings(

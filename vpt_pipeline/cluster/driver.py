@@ -66,7 +66,7 @@ def run(settings: ClusterRun) -> Result:
                 connect(settings.address)
                 fleet = Fleet(settings.worker, settings.fleet)
                 try:
-                    _work(job, fleet, settings)
+                    work(job, fleet, settings)
                 finally:
                     fleet.close()
                     _leave(job)
@@ -85,7 +85,8 @@ def _leave(job: Job) -> None:
         say(f"[yellow]the summary could not be written:[/yellow] {error}")
 
 
-def _work(job: Job, fleet: Fleet, settings: ClusterRun) -> None:
+def work(job: Job, fleet: Fleet, settings: ClusterRun) -> None:
+    """Feed the fleet until every video of the job is labelled or given up."""
     counts = job.books.counts()
     with progress_bar("labelling", sum(counts[k] for k in ("open", "done", "quarantined")), "videos") as bar:
         bar.skip(counts["done"] + counts["quarantined"])
