@@ -46,7 +46,7 @@ class ClusterConfig:
     gpus: float | None = None
     """GPUs that each takes; half a GPU is possible. Default: 1 if --device is cuda or a GPU is there, else 0."""
     decoders: int = 0
-    """Decoding processes for each. 0: one for each of its CPUs."""
+    """Decoding processes for each. 0: one more than its CPUs."""
     span_minutes: float = 7.0
     """Longer videos are shared by several workers, in spans of about this length. 0: never."""
     patience: float = 120.0
@@ -234,9 +234,9 @@ def main(config: LabelConfig) -> int:
 def _on_cluster(config: LabelConfig) -> int:
     from vpt_pipeline.cluster.decode_link import DecodeSettings
     from vpt_pipeline.cluster.driver import ClusterRun, run
-    from vpt_pipeline.cluster.fleet import FleetSettings
+    from vpt_pipeline.cluster.fleet import FleetSettings, decoders_for
     from vpt_pipeline.cluster.job import JobSettings, state_folder
-    from vpt_pipeline.cluster.worker import WorkerSettings
+    from vpt_pipeline.cluster.worker import WorkerSettings, model_threads
 
     on, device = config.on, pick_device(config.device)
     if config.contractor:
@@ -259,13 +259,13 @@ def _on_cluster(config: LabelConfig) -> int:
         precision="bfloat16" if bfloat16 else "float32",
     )
     gpus = on.gpus if on.gpus is not None else float(device.startswith("cuda"))
-    decoders = on.decoders or max(1, round(on.cpus))
+    decoders = on.decoders or decoders_for(on.cpus)
     worker = WorkerSettings(
         model=str(config.model.resolve()) if config.model.exists() else str(config.model),
         weights=None if config.weights is None else str(config.weights.resolve()),
         device="cuda" if gpus else "cpu",
         bfloat16=bfloat16,
-        torch_threads=min(2, max(1, round(on.cpus))),  # with more, last bits would depend on how many
+        torch_threads=model_threads(model.config, on.cpus),
         backend=config.reader,
         span_parts=parts,
         decode=DecodeSettings(
@@ -274,6 +274,7 @@ def _on_cluster(config: LabelConfig) -> int:
             scratch=str(scratch_folder(config)),
             scratch_bytes=int(config.scratch_gb * 2**30),
         ),
+        ahead=decoders,
     )
     del model
     result = run(

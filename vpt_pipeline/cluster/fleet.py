@@ -33,6 +33,11 @@ class FleetSettings:
     decoders: int = 2
 
 
+def decoders_for(cpus: float) -> int:
+    """One more than there are CPUs, so that none waits while a decoder hands over a video's end and gets the next."""
+    return max(1, round(cpus)) + 1
+
+
 @dataclass(frozen=True)
 class Lost:
     """A task whose worker died."""

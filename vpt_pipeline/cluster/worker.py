@@ -22,6 +22,7 @@ import torch
 from idm.ahead import ahead
 from idm.blocks import Block, Ticks
 from idm.checkpoint import load_model
+from idm.config import IDMConfig
 from idm.inputs import FrameInputs
 from idm.labelling import BLOCKS_A_PART, RawLabels, predict_span
 from idm.predict import RawPredictions, WindowPredictor
@@ -33,7 +34,8 @@ from vpt_pipeline.cluster.wire import Arrays
 @dataclass(frozen=True)
 class WorkerSettings:
     """What a worker needs to begin. torch_threads: of the model, on a CPU. span_parts: parts of the label table (with
-    windows of 64 frames, 51 s each) that one task covers; longer videos are shared; 0 never shares."""
+    windows of 64 frames, 51 s each) that one task covers; longer videos are shared; 0 never shares. ahead: decoding
+    processes that start while the model is loaded."""
 
     model: str
     weights: str | None = None
@@ -43,6 +45,13 @@ class WorkerSettings:
     backend: str = "pyav"
     span_parts: int = 8
     decode: DecodeSettings = field(default_factory=DecodeSettings)
+    ahead: int = 0
+
+
+def model_threads(config: IDMConfig, cpus: float) -> int:
+    """Threads of the model on a CPU: one where decoding and optical flow are the larger work and would be held up by a
+    second one, else two. Both give the same bits; with more, the bits would depend on how many (idm.predict)."""
+    return 1 if config.stem == "motion" else min(2, max(1, round(cpus)))
 
 
 @dataclass(frozen=True)
@@ -145,13 +154,13 @@ class LabelWorker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
+        self._idle = [DecodeProcess(settings.decode) for _ in range(settings.ahead)]
         weights = Path(settings.weights) if settings.weights else None
         torch.set_num_threads(settings.torch_threads)
         model, _ = load_model(settings.model, settings.device, weights=weights)
         model.for_inference(torch.bfloat16 if settings.bfloat16 else torch.float32)
         self._model = _OneThread(model, settings.torch_threads)
         self._block = WindowPredictor(model).block
-        self._idle: list[DecodeProcess] = []
         self._lock = threading.Lock()
         self.begun = time.monotonic()
 
