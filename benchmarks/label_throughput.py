@@ -200,12 +200,15 @@ def main(args: Args) -> None:
         slim, full = FleetSettings(1, 2, 0, 1), FleetSettings(max(1, cores // 2), 2, 0, decoders_for(2))
         default = replace(one, torch_threads=model_threads(bench.model.config, 2), ahead=full.decoders)
 
+        driver: list[float] = []
+
         def job(worker: WorkerSettings, settings: FleetSettings) -> Callable[[], float]:
             def once() -> float:
                 fleet = ready(worker, settings)
-                begun = time.perf_counter()
+                begun, used = time.perf_counter(), time.process_time()
                 frames = bench.job(fleet, worker, settings)
                 seconds = time.perf_counter() - begun
+                driver.append((time.process_time() - used) / frames)
                 fleet.close()
                 return frames / seconds
 
@@ -242,6 +245,7 @@ def main(args: Args) -> None:
             f"/ two cores that never wait {job_s / ideal:.2f}; / loop {job_s / middle['loop']:.2f}; "
             f"/ published {job_s / middle['published']:.2f}"
         )
+    print(f"the driver itself: {statistics.median(driver) * 1e6:.0f} us of a core a frame")
 
 
 if __name__ == "__main__":

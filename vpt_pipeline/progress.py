@@ -36,13 +36,13 @@ class Bar:
     def advance(self, count: int = 1) -> None:
         self._done += count
         rate = (self._done - self._skipped) / max(time.monotonic() - self._begun, 1e-9)
-        text = f"{rate:,.0f} {self.unit}/s {self._note}"
+        text = f"{_pace(rate, self.unit)} {self._note}"
         if self._progress is not None:
             self._progress.update(TaskID(self._task or 0), completed=self._done, note=text)
         elif time.monotonic() - self._said > 15:
             self._said = time.monotonic()
             of = f"/{self.total}" if self.total else ""
-            left = f", {(self.total - self._done) / rate:,.0f} s left" if self.total and rate else ""
+            left = f", about {span((self.total - self._done) / rate)} left" if self.total and rate else ""
             print(f"  {self.title}: {self._done}{of} {self.unit}, {text}{left}", file=sys.stderr, flush=True)
 
     def skip(self, count: int) -> None:
@@ -52,6 +52,21 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._note = text
+
+
+def _pace(rate: float, unit: str) -> str:
+    if rate >= 1 or not rate:
+        return f"{rate:,.0f} {unit}/s"
+    return f"{rate * 60:,.1f} {unit}/min"
+
+
+def span(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.sources import find_sources
+from data.sources import Source, find_sources
 from tests.pipeline.cluster_jobs import POISON, encode, make_job, make_model, make_video, make_worker, run_in_process
 from vpt_pipeline.cluster.books import Books
 from vpt_pipeline.cluster.decode_link import DecodeProcess, DecodeSettings
@@ -224,6 +224,24 @@ def test_books_that_are_none_are_refused(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "later.sqlite").execute("PRAGMA user_version=99").connection.close()
     with pytest.raises(ValueError, match="version 99"):
         Books(tmp_path / "later.sqlite")
+
+
+def test_many_videos_are_entered_and_asked_for_without_reading_all_of_the_books(tmp_path: Path) -> None:
+    """A hundred thousand videos took minutes to enter before names had an index."""
+    books = Books(tmp_path / "books.sqlite")
+    asked: list[str] = []
+    books._db.set_trace_callback(asked.append)
+    books.add(Source(f"/videos/{number}.mp4", "1", str(number)) for number in range(3))
+    books.to_do(2, set())
+    books.video(1)
+    books.spans(1)
+    books._db.set_trace_callback(None)
+    selects = {line for line in asked if line.startswith("SELECT")}
+    assert len(selects) > 6
+    for line in selects:
+        plan = [row[3] for row in books._db.execute(f"EXPLAIN QUERY PLAN {line}")]
+        assert not any(step.startswith("SCAN") and "INDEX" not in step for step in plan), (line, plan)
+    books.close()
 
 
 def test_memory_that_does_not_suffice_halves_the_batch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class Meter:
         self._price, self._gpus = gpu_hour_price, gpus_per_worker or 1.0
         self._begun = self._told = time.monotonic()
         self._frames = 0
-        self._recent: list[tuple[float, int, float, float]] = []
+        self._recent: list[tuple[float, int, float, float]] = [(self._begun, 0, 0.0, 0.0)]
         self._metrics: dict[str, Any] = {}
         self._at_start: int | None = None
 
@@ -109,16 +109,6 @@ def _line(state: State) -> str:
         parts.append(f"{state.quarantined} quarantined")
     if state.deaths:
         parts.append(f"{state.deaths} workers replaced")
-    if state.left_s is not None:
-        parts.append(f"about {_span(state.left_s)} left")
     if state.left_cost is not None:
         parts.append(f"{state.left_cost:,.2f} to pay")
     return ", ".join(parts)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:,.1f} h"
