@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.ahead import ahead
 from data.label_parts import find_parts, frames_done, write_part
 from data.labels import LabelTable
 from data.readers import open_reader
 from data.resample import ResampleReport, at_rate
-from idm.ahead import ahead
 from idm.blocks import Block, Ticks, input_blocks
 from idm.calibration import Calibration, decode_held
 from idm.inputs import FrameInputs, InputMaker

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from data.actions import ActionTrack
+from data.ahead import ahead
 from data.files import atomic_path, write_json_atomic
 from idm import calibration
-from idm.ahead import ahead
 from idm.cache import CachedRecording
 from idm.checkpoint import save_model
 from idm.clips import Batch, ClipSampler

@@ -48,11 +48,22 @@ PRESETS: dict[str, PolicyConfig] = {
     "debug": PolicyConfig(
         hidden=32, heads=2, layers=1, trunk_channels=(4, 8), image_size=(32, 32), memory=8, chunk=8, temperature=1.0
     ),
+    "luanti_small": PolicyConfig(
+        hidden=256,
+        heads=4,
+        layers=2,
+        trunk_channels=(24, 48, 64),
+        image_size=(64, 64),
+        memory=64,
+        chunk=64,
+        temperature=1.0,
+    ),
     "vpt_1x": vpt(1),
     "vpt_2x": vpt(2),
     "vpt_3x": vpt(3),
 }
-"""``debug`` is for tests; ``vpt_1x``, ``vpt_2x`` and ``vpt_3x`` are the published models."""
+"""``debug`` is for tests; ``luanti_small`` learns the embedded game on two cores; ``vpt_1x``, ``vpt_2x`` and ``vpt_3x`` are
+the published models."""
 
 
 def preset(name: str) -> PolicyConfig:

@@ -32,6 +32,9 @@ VERBS: dict[str, Verb] = {
         "vpt_pipeline.thresholds", "ThresholdsConfig", "choose how sure labels must be: accuracy against the share kept"
     ),
     "filter": Verb("vpt_pipeline.filter", "FilterConfig", "the spans of labels worth training on, as a table"),
+    "train-prior": Verb(
+        "vpt_pipeline.train_prior", "TrainPriorConfig", "train a behavioural prior on recordings or on labelled videos"
+    ),
     "inspect": Verb(
         "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
     ),

@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 import tyro
 
@@ -56,15 +56,25 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def hold_back(recordings: list[CachedRecording], share: float) -> tuple[list[CachedRecording], list[CachedRecording]]:
+class Played(Protocol):
+    """Something a player made."""
+
+    @property
+    def player(self) -> str: ...
+
+
+Play = TypeVar("Play", bound=Played)
+
+
+def hold_back(recordings: list[Play], share: float) -> tuple[list[Play], list[Play]]:
     """(training, held back): whole recordings, spread over the players, at least one if there are two or more."""
     if len(recordings) < 2 or share <= 0:
         return recordings, []
     wanted = max(1, round(share * len(recordings)))
-    by_player: dict[str, list[CachedRecording]] = {}
+    by_player: dict[str, list[Play]] = {}
     for recording in recordings:
         by_player.setdefault(recording.player, []).append(recording)
-    held: list[CachedRecording] = []
+    held: list[Play] = []
     while len(held) < wanted:
         for group in by_player.values():
             if group and len(held) < wanted:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import torch
 
-from idm.ahead import ahead
+from data.ahead import ahead
 from idm.blocks import Block, Ticks
 from idm.checkpoint import load_model
 from idm.config import IDMConfig

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from idm.ahead import ahead
+from data.ahead import ahead
 
 
 def test_order_is_kept_and_work_is_done_in_advance() -> None:

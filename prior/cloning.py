@@ -1,0 +1,84 @@
+"""The loss of behavioural cloning: how unlikely the policy finds what was done.
+
+Baker et al. 2022 (arXiv 2206.11795), section 4.2. The published script counts the camera's log-probability in every frame;
+the paper's hierarchy means it to count only where the buttons leave the camera free (see data/joint_actions.py), which is the
+default here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from data.joint_actions import INVENTORY, JointActions
+from prior.nn.heads import chosen_logprob
+from prior.nn.memory import Memory
+from prior.policy import Policy
+from prior.sequences import Chunks
+
+CameraLoss = Literal["when_turning", "always"]
+
+SUMS = ("loss", "buttons", "camera", "weight", "buttons_right", "camera_right", "turning")
+"""What :class:`CloningLoss` sums up over frames, each times its weight."""
+
+
+class CloningLoss(nn.Module):
+    """A batch of chunks -> sums over its frames, and the memory after it, through which no gradient will flow.
+
+    checkpointed: keep none of the image trunk's activations for the backward pass, compute them again instead; so many frames
+    at a time (0: keep them). bfloat16: of the trunk's products; what looks over time stays in float32.
+    """
+
+    def __init__(
+        self, policy: Policy, camera: CameraLoss = "when_turning", checkpointed: int = 0, bfloat16: bool = False
+    ) -> None:
+        super().__init__()
+        self.policy, self.camera, self.checkpointed, self._bfloat16 = policy, camera, checkpointed, bfloat16
+        free = torch.from_numpy(~JointActions().camera_off_table.copy())
+        free[INVENTORY] = False
+        self.register_buffer("_free", free, persistent=False)
+
+    def _features(self, images_NHWC: Tensor) -> Tensor:
+        with torch.autocast(images_NHWC.device.type, torch.bfloat16, enabled=self._bfloat16):
+            if not (self.checkpointed and self.training):
+                return self.policy.frame_features(images_NHWC).float()
+            parts = torch.split(images_NHWC, self.checkpointed)
+            trunk = self.policy.frame_features
+            return torch.cat([checkpoint(trunk, part, use_reentrant=False) for part in parts]).float()
+
+    def forward(self, chunks: Chunks, memory: Memory) -> tuple[Tensor, Memory]:
+        """Returns (len(SUMS),) and the memory."""
+        batch, frames = chunks.first.shape
+        features = self._features(chunks.images.flatten(0, 1)).view(batch, frames, -1)
+        latents, memory = self.policy.latents(features, memory, chunks.first)
+        out_buttons, out_camera = self.policy.pi_head.buttons(latents), self.policy.pi_head.camera(latents)
+        weight, free = chunks.weight, self._free[chunks.buttons]  # type: ignore[index]
+        counted = weight if self.camera == "always" else weight * free
+        buttons = -(weight * chosen_logprob(out_buttons, chunks.buttons)).sum()
+        camera = -(counted * chosen_logprob(out_camera, chunks.camera)).sum()
+        with torch.no_grad():
+            told = (
+                buttons,
+                camera,
+                weight.sum(),
+                (weight * (out_buttons.argmax(-1) == chunks.buttons)).sum(),
+                (weight * free * (out_camera.argmax(-1) == chunks.camera)).sum(),
+                (weight * free).sum(),
+            )
+        return torch.stack([buttons + camera, *(value.detach() for value in told)]), memory.detach()
+
+
+def means(sums: Tensor) -> dict[str, float]:
+    """Of summed-up sums: nats a frame, and shares of frames in which the likeliest choice was right."""
+    values = dict(zip(SUMS, sums.tolist(), strict=True))
+    weight, turning = max(values["weight"], 1e-9), max(values["turning"], 1e-9)
+    return {
+        "loss": values["loss"] / weight,
+        "loss_buttons": values["buttons"] / weight,
+        "loss_camera": values["camera"] / weight,
+        "accuracy_buttons": values["buttons_right"] / weight,
+        "accuracy_camera": values["camera_right"] / turning,
+    }

@@ -1,0 +1,141 @@
+"""Batches of chunks in which time runs on: the next batch goes on where this one ends, slot by slot, so that memory carries.
+
+An epoch is one long film: the episodes in a random order, end to end, from a random place on. It is cut into as many equal
+pieces as the batch has slots, and each slot plays its piece, chunk after chunk. So every frame is seen once an epoch (but for
+less than a chunk a slot at the film's end, which is elsewhere each time), no slot waits for another, no chunk is padded, and
+only as many episodes are cut as there are slots. Where an episode begins in the middle of a chunk, ``first`` says so.
+
+What a step sees depends on (seed, step) alone: a resumed run needs no state of the loader's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prior.episodes import Episode
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """images: uint8 (B, T, H, W, 3); first: bool (B, T), True where what was before is to be forgotten; buttons, camera:
+    int64 (B, T), joint numbers; weight: float32 (B, T)."""
+
+    images: Tensor
+    first: Tensor
+    buttons: Tensor
+    camera: Tensor
+    weight: Tensor
+
+    def slots(self, part: slice) -> Chunks:
+        return Chunks(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
+
+    def to(self, device: str) -> Chunks:
+        return Chunks(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Episodes that belong together. share: of an epoch's frames; shares are relative to each other, None: as many as there
+    are, each once."""
+
+    episodes: Sequence[Episode]
+    share: float | None = None
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.episodes))
+
+
+class SequenceLoader:
+    """``draw(step)`` is a batch of ``slots`` chunks of ``chunk`` frames.
+
+    Raises ValueError where there is not one chunk for each slot, or where some sources have shares and others have none.
+    """
+
+    def __init__(self, sources: Sequence[Source], slots: int, chunk: int, seed: int) -> None:
+        given = [source.share for source in sources]
+        if any(share is None for share in given) and any(share is not None for share in given):
+            raise ValueError(
+                "some sources have a share of the epoch and others have none; give every one a share, or none"
+            )
+        if any(share is not None and share <= 0 for share in given):
+            raise ValueError(f"the shares are {given}; expected numbers above 0")
+        self.slots, self.chunk, self.seed = slots, chunk, seed
+        self._episodes = [episode for source in sources for episode in source.episodes]
+        total = sum(source.frames for source in sources)
+        shares = np.array([source.frames if source.share is None else source.share for source in sources], float)
+        self._wanted = np.round(total * shares / max(shares.sum(), 1e-9)).astype(int)
+        starts = np.cumsum([0, *(len(source.episodes) for source in sources)])
+        self._of_source = [np.arange(a, b) for a, b in pairwise(starts)]
+        self.steps_an_epoch = int(self._wanted.sum()) // (slots * chunk)
+        if not self.steps_an_epoch:
+            raise ValueError(
+                f"{total} frames are fewer than one chunk of {chunk} frames for each of {slots} slots; record more, or make "
+                "the batch or the chunk smaller"
+            )
+
+    def draw(self, step: int, slots: slice = slice(None)) -> Chunks:
+        """The batch of a step, or some slots of it."""
+        epoch, at = divmod(step, self.steps_an_epoch)
+        order, ends = _film(self, epoch)
+        rows = [self._chunk(order, ends, slot, at) for slot in range(self.slots)[slots]]
+        images, first, buttons, camera, weight = (
+            torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)
+        )
+        return Chunks(images, first, buttons, camera, weight)
+
+    def _chunk(
+        self, order: NDArray[np.int64], ends: NDArray[np.int64], slot: int, at: int
+    ) -> tuple[NDArray[np.generic], ...]:
+        start = (slot * self.steps_an_epoch + at) * self.chunk
+        stop = start + self.chunk
+        pieces = []
+        while start < stop:
+            place = int(np.searchsorted(ends, start, "right"))
+            begin = int(ends[place - 1]) if place else 0
+            episode, inside = self._episodes[order[place, 0]], int(order[place, 1]) + start - begin
+            end = min(stop, int(ends[place]))
+            part = slice(inside, inside + end - start)
+            first = episode.first[part].copy()
+            first[0] |= start == begin
+            images = np.asarray(episode.images[episode.rows[part]])
+            pieces.append((images, first, episode.buttons[part], episode.camera[part], episode.weight[part]))
+            start = end
+        joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+        if at == 0:
+            joined[1][0] = True  # a slot's piece of the film has nothing to do with its piece of the last epoch
+        return tuple(joined)
+
+    def film(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(pieces, 2): which episode plays and from which of its frames; (pieces,): where in the epoch each ends."""
+        rng = np.random.default_rng([self.seed, epoch])
+        pieces: list[tuple[int, int, int]] = []
+        for members, wanted in zip(self._of_source, self._wanted, strict=True):
+            left = int(wanted)
+            while left > 0:
+                for index in rng.permutation(members):
+                    count = min(len(self._episodes[index]), left)
+                    if count:
+                        pieces.append((int(index), 0, count))
+                    left -= count
+        pieces = [pieces[index] for index in rng.permutation(len(pieces))]
+        # From a random place on, so that the cuts between slots and the end that is left out fall elsewhere each time.
+        cut = int(rng.integers(pieces[0][2]))
+        if cut:
+            index, begin, count = pieces[0]
+            pieces = [(index, begin + cut, count - cut), *pieces[1:], (index, begin, cut)]
+        table = np.array(pieces, np.int64)
+        return table[:, :2], np.cumsum(table[:, 2])
+
+
+@lru_cache(maxsize=4)
+def _film(loader: SequenceLoader, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return loader.film(epoch)

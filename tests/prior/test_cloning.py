@@ -1,0 +1,179 @@
+"""Behavioural cloning over sequences: what is drawn, what is learnt, and that a stopped run goes on as if it had not been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.actions import ActionTrack
+from prior.cloning import CloningLoss, means
+from prior.config import preset
+from prior.episodes import Choices, Episode, episode_of
+from prior.policy import Policy
+from prior.sequences import SequenceLoader, Source
+from prior.training import RECIPES, Cloner, CloningConfig, DivergedError
+
+CONFIG = preset("debug")
+
+
+def episode(frames: int, seed: int, choices: Choices | None = None) -> Episode:
+    """Red frames are walked in, others stood still in; each picture tells its episode and frame."""
+    rng = np.random.default_rng(seed)
+    walking = np.repeat(rng.random(frames // 5 + 1) < 0.5, 5)[:frames]
+    images = rng.integers(0, 60, (frames, *CONFIG.image_size, 3), dtype=np.uint8)
+    images[walking, ..., 0] += 180
+    images[:, 0, 0, 1], images[:, 0, 0, 2] = seed, np.arange(frames) % 256
+    buttons = np.zeros((frames, 20), bool)
+    buttons[:, 2] = walking
+    camera = np.where(walking[:, None], 0, [[0, 5]]).astype(np.float32)
+    return episode_of(f"e{seed}", "", images, ActionTrack(buttons, camera), choices or Choices())
+
+
+def loader(slots: int = 4, count: int = 6, frames: int = 100) -> SequenceLoader:
+    return SequenceLoader([Source([episode(frames + 7 * n, n) for n in range(count)])], slots, CONFIG.chunk, seed=3)
+
+
+def cloner(folder: Path, **changed: object) -> Cloner:
+    torch.manual_seed(0)
+    training = replace(RECIPES["debug"], **changed)  # type: ignore[arg-type]
+    return Cloner(folder, Policy(CONFIG), training, loader(training.batch))
+
+
+def test_slots_go_on_where_they_were_and_every_frame_comes_once() -> None:
+    drawn = loader()
+    seen: list[tuple[int, int]] = []
+    slots: list[list[tuple[int, int, bool]]] = [[] for _ in range(drawn.slots)]
+    for step in range(drawn.steps_an_epoch):
+        chunks = drawn.draw(step)
+        for slot in range(drawn.slots):
+            names, frames = chunks.images[slot, :, 0, 0, 1].tolist(), chunks.images[slot, :, 0, 0, 2].tolist()
+            slots[slot] += list(zip(names, frames, chunks.first[slot].tolist(), strict=True))
+            seen += list(zip(names, frames, strict=True))
+    assert len(seen) == len(set(seen)) == drawn.steps_an_epoch * 4 * CONFIG.chunk
+    assert len(seen) > 0.9 * sum(100 + 7 * n for n in range(6))
+    for frames_of_slot in slots:
+        assert frames_of_slot[0][2]
+        for before, now in pairwise(frames_of_slot):
+            follows = now[0] == before[0] and now[1] == before[1] + 1
+            assert follows != now[2], (before, now)
+
+
+def test_shares_of_sources_are_kept() -> None:
+    sources = [Source([episode(200, 1)], 1.0), Source([episode(200, 2)], 3.0)]
+    drawn = SequenceLoader(sources, 2, 8, seed=0)
+    names = torch.cat([drawn.draw(step).images[:, :, 0, 0, 1].flatten() for step in range(drawn.steps_an_epoch)])
+    assert (names == 2).float().mean() == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(ValueError, match="every one a share"):
+        SequenceLoader([Source([episode(50, 1)]), Source([episode(50, 2)], 1.0)], 2, 8, seed=0)
+    with pytest.raises(ValueError, match="fewer than one chunk"):
+        SequenceLoader([Source([episode(50, 1)])], 8, 8, seed=0)
+
+
+def test_null_actions_are_dropped_masked_or_kept() -> None:
+    buttons, camera = np.zeros((6, 20), bool), np.zeros((6, 2), np.float32)
+    buttons[[1, 4], 2] = True
+    images, cut = np.zeros((6, 32, 32, 3), np.uint8), np.array([0, 0, 1, 0, 0, 0], bool)
+    track = ActionTrack(buttons, camera, valid=np.array([1, 1, 1, 1, 1, 0], bool))
+    dropped, masked, kept = (
+        episode_of("e", "", images, track, Choices(nulls), cut=cut)
+        for nulls in ("drop", "mask", "keep")  # type: ignore[arg-type]
+    )
+    assert dropped.rows.tolist() == [1, 4, 5] and dropped.weight.tolist() == [1, 1, 0]
+    assert dropped.first.tolist() == [True, True, False]  # the cut lay in a dropped frame
+    assert masked.rows.tolist() == list(range(6)) and masked.weight.tolist() == [0, 1, 0, 0, 1, 0]
+    assert kept.weight.tolist() == [1, 1, 1, 1, 1, 0] and kept.first.tolist() == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_the_loss_of_chunks_is_that_of_the_whole(tmp_path: Path) -> None:
+    """Memory carries: two chunks give what both at once give."""
+    torch.manual_seed(0)
+    policy = Policy(CONFIG).eval()
+    drawn = SequenceLoader([Source([episode(64, 1)])], 1, 16, seed=0)
+    halves = SequenceLoader([Source([episode(64, 1)])], 1, 8, seed=0)
+    loss = CloningLoss(policy)
+    with torch.no_grad():
+        whole, _ = loss(drawn.draw(0), policy.empty_memory(1))
+        first, memory = loss(halves.draw(0), policy.empty_memory(1))
+        second, _ = loss(halves.draw(1), memory)
+        without, _ = loss(halves.draw(1), policy.empty_memory(1))
+    torch.testing.assert_close(first + second, whole, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(first + without, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_what_can_be_seen_is_learnt(tmp_path: Path) -> None:
+    trained = cloner(tmp_path / "run", steps=150, learning_rate=3e-3)
+    before = means(trained.loss(trained.loader.draw(0), trained.memory)[0])
+    trained.run()
+    after = trained._update(trained.loader.draw(3))
+    assert before["loss"] > 8 and after["loss"] < 0.5 and after["accuracy_buttons"] > 0.95
+    assert after["accuracy_camera"] > 0.95
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_two_steps_then_resume(recipe: str, tmp_path: Path) -> None:
+    """Every recipe, at the debug size: stopped and started again equals undisturbed, bit for bit."""
+    small = {"steps": 4, "batch": 4, "chunk": 8, "save_every": 2, "average": 0.9, "precision": "float32"}
+    training = replace(RECIPES[recipe], **small)  # type: ignore[arg-type]
+
+    def make(folder: str) -> Cloner:
+        torch.manual_seed(0)
+        return Cloner(tmp_path / folder, Policy(CONFIG), training, loader(4))
+
+    undisturbed = make("whole").run()
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(step: int, _: dict[str, float]) -> None:
+        if step == 3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        make("stopped").run(stop)
+    resumed = make("stopped")
+    assert resumed.step == 2
+    for (name, one), other in zip(undisturbed.state_dict().items(), resumed.run().state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
+    whole, parts = cloner(tmp_path / "a"), cloner(tmp_path / "b", accumulate=2, checkpointed=5)
+    for step in range(2):
+        one, other = whole._update(whole.loader.draw(step)), parts._update(parts.loader.draw(step))
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
+    assert torch.equal(whole.memory.valid, parts.memory.valid)
+
+
+def test_clipping_clips_and_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    run = cloner(tmp_path, clip_gradients=1e-3)
+    assert run._update(run.loader.draw(0))["gradient_norm"] > 1e-3
+    norm = torch.sqrt(sum((p.grad**2).sum() for p in run.learnt if p.grad is not None))
+    assert float(norm) <= 1.01e-3
+    run.save()
+    saved = (tmp_path / "resume.pt").read_bytes()
+    with torch.no_grad():
+        run.policy.net.final_ln.weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match=r"resume\.pt.*lower learning rate"):
+        run.run()
+    assert (tmp_path / "resume.pt").read_bytes() == saved
+
+
+def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
+    cloner(tmp_path, steps=2).run()
+    with pytest.raises(ValueError, match=r"training\.learning_rate was 0\.001, is 0\.5"):
+        cloner(tmp_path, steps=2, learning_rate=0.5)
+    with pytest.raises(ValueError, match="does not divide"):
+        CloningConfig(batch=4, accumulate=3)

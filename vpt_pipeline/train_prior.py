@@ -1,0 +1,203 @@
+"""Train a behavioural prior: clone what was done in recordings, or what an inverse dynamics model says was done in videos.
+
+    vpt train-prior play/                                   # recordings with actions (NAME.mp4 + NAME.jsonl)
+    vpt train-prior videos/ --labels runs/labels            # videos that `vpt label` labelled
+    vpt train-prior house/ --start foundation-1x.model --recipe bc_house
+
+Frames are decoded once into a cache. A share of the recordings is held back to judge by. The same command again resumes a
+stopped run. On several GPUs or machines: torchrun --nproc-per-node 8 -m vpt_pipeline.cli train-prior ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from data.json_config import preset_of
+from data.recording import find_recordings
+from prior.checkpoint import load_policy
+from prior.config import PolicyConfig, preset
+from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
+from prior.policy import Policy
+from prior.sequences import SequenceLoader, Source
+from prior.training import RECIPES, Cloner, CloningConfig, finish, start_processes
+from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.train_idm import hold_back, pick_device, tensorboard_writer
+
+
+@dataclass(frozen=True)
+class TrainPriorConfig:
+    """Settings of `vpt train-prior`."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with recordings or videos (searched through)."""
+    labels: tuple[Path, ...] = ()
+    """Folders of labels (`vpt label --out`), one for all of DATA or one for each; they are cloned, not what was recorded."""
+    shares: tuple[float, ...] = ()
+    """How much of an epoch each of DATA makes up, relative to the others. Default: each frame once."""
+    out: Path = Path("runs/prior")
+    """Where the policy goes: config.json, model.safetensors, metrics.jsonl."""
+    preset: str = "luanti_small"
+    """Size of a new policy: debug, luanti_small (two cores), vpt_1x, vpt_2x, vpt_3x (the published sizes)."""
+    start: str | None = None
+    """Begin with this policy instead of a new one: a folder of `vpt train-prior`, or a published NAME.model."""
+    recipe: str = "scratch"
+    """Settings to begin with: scratch, foundation, bc_house, early_game (VPT's), debug. The options below override them."""
+    nulls: Nulls = "drop"
+    """Frames in which nothing was done: drop them (VPT's way), mask them (seen but not learnt), or keep them."""
+    doubts: Doubts = "keep"
+    """Doubtful labels: keep them, mask those flagged low_confidence, or weight each by its confidence."""
+    hold_back: float = 0.1
+    """Share of the recordings kept from training, to judge by."""
+    minutes: float | None = None
+    """Train about this long instead of epochs or steps (they are counted out after a short measurement)."""
+    epochs: float | None = None
+    steps: int | None = None
+    batch: int | None = None
+    """Episodes that are played beside each other."""
+    chunk: int | None = None
+    """Frames of each at a step."""
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    average: float | None = None
+    """Decay of a moving average of the weights, such as 0.999; 0: keep the last weights."""
+    accumulate: int | None = None
+    """Compute a step in so many parts, for want of memory."""
+    checkpointed: int | None = None
+    """Compute the image trunk again in the backward pass, so many frames at a time, for want of memory."""
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
+    seed: int | None = None
+    save_every: int | None = None
+    validate_every: int | None = None
+    cache: Path = Path("runs/cache")
+    """Where decoded frames are kept: 0.9 GB an hour at 64x64, 3.5 GB at 128x128."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 ..."""
+
+
+def training_of(config: TrainPriorConfig) -> CloningConfig:
+    """The recipe with the options that were given."""
+    recipe = preset_of(RECIPES, config.recipe, "recipe")
+    names = (field.name for field in dataclasses.fields(CloningConfig))
+    given = {name: value for name in names if (value := getattr(config, name, None)) is not None}
+    if "epochs" in given and "steps" not in given:
+        given["steps"] = 0
+    return dataclasses.replace(recipe, **given)
+
+
+def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[Source], list[Episode]]:
+    """What to train on, and what is held back; says which recordings cannot be used and why."""
+    if len(config.labels) > 1 and len(config.labels) != len(config.data):
+        raise ValueError(
+            f"{len(config.labels)} folders of labels for {len(config.data)} of videos; expected one, or as many"
+        )
+    if config.shares and len(config.shares) != len(config.data):
+        raise ValueError(f"{len(config.shares)} shares for {len(config.data)} folders; expected as many, or none")
+    choices = Choices(config.nulls, config.doubts)
+    sources, held = [], []
+    for index, folder in enumerate(config.data):
+        labels = config.labels[min(index, len(config.labels) - 1)] if config.labels else None
+        recordings = [r for r in find_recordings(folder) if labels is not None or r.actions is not None]
+        with progress_bar(f"reading {folder.name}", len(recordings), "recordings") as bar:
+            usable, refused = load_episodes(recordings, labels, policy, config.cache, choices, bar.advance)
+        for message in refused:
+            say(f"[yellow]left out:[/yellow] {message}")
+        if not usable:
+            expected = "videos with labels" if labels is not None else "NAME.mp4 beside NAME.jsonl"
+            raise ValueError(f"{folder}: nothing to clone in {len(recordings)} recordings; expected {expected}")
+        kept, back = hold_back(usable, config.hold_back)
+        sources.append(Source(kept, config.shares[index] if config.shares else None))
+        held += back
+    return sources, held
+
+
+def new_policy(config: TrainPriorConfig, seed: int) -> Policy:
+    torch.manual_seed(seed)
+    if config.start is not None:
+        return load_policy(config.start)[0]
+    return Policy(preset(config.preset))
+
+
+def steps_in(
+    minutes: float, config: TrainPriorConfig, training: CloningConfig, loader: SequenceLoader, device: str
+) -> int:
+    """How many steps fit into the time, measured on a throw-away policy."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        trial = dataclasses.replace(training, steps=8, save_every=10**6)
+        times: list[float] = []
+        policy = new_policy(config, training.seed)
+        Cloner(Path(folder), policy, trial, loader, None, device).run(lambda *_: times.append(time.perf_counter()))
+    return max(int(minutes * 60 * (len(times) - 3) / (times[-1] - times[2])), 20)
+
+
+def train(config: TrainPriorConfig) -> dict[str, float]:
+    """Train and write the policy; returns the last metrics."""
+    training, device = training_of(config), start_processes(pick_device(config.device))
+    policy = new_policy(config, training.seed)
+    sources, held = load_sources(config, policy.config)
+    chunk = training.chunk or policy.config.chunk
+    loader = SequenceLoader(sources, training.batch, chunk, training.seed)
+    if config.minutes is not None:
+        begun = config.out / "training.json"
+        if begun.exists():  # a run that was begun keeps the number it was begun with
+            import json
+
+            steps = int(json.loads(begun.read_text(encoding="utf-8"))["training"]["steps"])
+        else:
+            steps = steps_in(config.minutes, config, training, loader, device)
+        training = dataclasses.replace(training, steps=steps)
+    judged = _validation(held, training.batch, chunk)
+    cloner = Cloner(config.out, policy, training, loader, judged, device)
+    frames = sum(source.frames for source in sources)
+    say(
+        f"{sum(p.numel() for p in cloner.learnt) / 1e6:.1f}M parameters; {frames / policy.config.rate / 60:.1f} min of play in "
+        f"{sum(len(source.episodes) for source in sources)} recordings (nulls: {config.nulls}), {len(held)} held back; "
+        f"{cloner.steps} steps of {training.batch} x {chunk} frames, {cloner.steps / loader.steps_an_epoch:.1f} epochs, on "
+        f"{device}{' in bfloat16' if cloner.bfloat16 else ''}"
+    )
+    if cloner.step:
+        say(f"resuming at step {cloner.step}")
+    last: dict[str, float] = {}
+    board = tensorboard_writer(config.out / "tensorboard") if cloner.rank == 0 else None
+    with progress_bar("training", cloner.steps * training.batch * chunk, "frames") as bar:
+        bar.skip(cloner.step * training.batch * chunk)
+
+        def report(step: int, metrics: dict[str, float]) -> None:
+            last.update(metrics)
+            if board is not None:
+                for name, value in metrics.items():
+                    board.add_scalar(name, value, step)
+            judged = f", held back {last['validation_loss']:.3f}" if "validation_loss" in last else ""
+            bar.note(f"loss {metrics['loss']:.3f}{judged}")
+            bar.advance(training.batch * chunk)
+
+        finished = cloner.run(report)
+    if board is not None:
+        board.close()
+    finish(cloner, finished)
+    return last
+
+
+def _validation(held: list[Episode], batch: int, chunk: int) -> SequenceLoader | None:
+    """As many slots as what is held back has chunks for, up to the batch."""
+    slots = min(batch, sum(map(len, held)) // chunk)
+    return SequenceLoader([Source(held)], slots, chunk, 0) if slots else None
+
+
+def main(config: TrainPriorConfig) -> int:
+    metrics = train(config)
+    if "validation_loss" in metrics:
+        say(
+            f"on the recordings held back: {metrics['validation_loss']:.3f} nats a frame, the likeliest keys right in "
+            f"{metrics['validation_accuracy_buttons']:.1%} of frames"
+        )
+    say(f"policy in {config.out}")
+    return 0
