@@ -105,8 +105,8 @@ def episode_of(
 def frames_of(recording: Recording, config: PolicyConfig, cache: Path) -> NDArray[np.uint8]:
     """The recording's frames at ``config.rate`` and size, uint8 (N, H, W, 3), made now if ``cache`` has them not.
 
-    Where the records say that a GUI was open, the cursor is drawn in (screens are recorded without it). Raises
-    ValueError if no frame can be decoded.
+    Where the records say that a GUI was open, the cursor is drawn in: contractors' screens were recorded without it.
+    Raises ValueError if no frame can be decoded.
     """
     content = sha256_file(recording.video) + (sha256_file(recording.actions) if recording.actions else "")
     size = "x".join(map(str, config.image_size))
@@ -145,6 +145,8 @@ def _write(recording: Recording, config: PolicyConfig, folder: Path) -> None:
 
 def _with_cursor(recording: Recording, ticks: Iterator[TickFrame]) -> Iterator[NDArray[np.uint8]]:
     records: list[Record | None] = read_records(recording.actions)[0] if recording.actions else []
+    if "game" in recording.load_meta():  # from `vpt record`, whose frames show the cursor, as those of its games do
+        records = []
     cursor = Cursor()
     for row, tick in enumerate(ticks):
         record, rgb = records[row] if row < len(records) else None, tick.rgb

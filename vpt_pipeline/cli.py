@@ -35,6 +35,8 @@ VERBS: dict[str, Verb] = {
     "train-prior": Verb(
         "vpt_pipeline.train_prior", "TrainPriorConfig", "train a behavioural prior on recordings or on labelled videos"
     ),
+    "play": Verb("vpt_pipeline.play", "PlayConfig", "watch an agent play a task in the embedded game"),
+    "evaluate": Verb("vpt_pipeline.evaluate", "EvaluateConfig", "let agents play tasks, and compare what they reach"),
     "inspect": Verb(
         "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
     ),

@@ -1,0 +1,89 @@
+"""Who plays: a trained policy, the scripted player, or chance; all by one protocol, so that a rollout knows no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+
+from data.actions import Action
+from data.joint_actions import BUTTON_CHOICES, JointActions
+from vpt_pipeline.players import STYLES, player_of
+
+
+class Agent(Protocol):
+    """observation: the env's, with ``pov`` (uint8 (H, W, 3), RGB), and with ``truth``, the game's own, which only the
+    scripted player looks at."""
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        """An episode begins."""
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        """The action on seeing this."""
+
+
+class RandomAgent:
+    """Any joint action, each as likely as any other, anew in every frame: what an untrained policy does."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._actions = seed, JointActions()
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._dice = np.random.default_rng(self._seed)
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        buttons, camera = self._dice.integers(BUTTON_CHOICES), self._dice.integers(self._actions.camera_choices)
+        return self._actions.to_track(buttons, camera).action(0)
+
+
+class ScriptedAgent:
+    """The scripted player, which is told the truth."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], game: str, task: str, style: str, seed: int) -> None:
+        self._player = player_of(game)(env, task, style, seed)  # type: ignore[arg-type]
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._player.reset(observation["truth"])
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        return self._player.act(observation["truth"])
+
+
+class PriorAgent:
+    """A policy of `vpt train-prior`, or a published one."""
+
+    def __init__(self, source: str, seed: int, temperature: float, deterministic: bool) -> None:
+        from prior.agent import PolicyAgent
+        from prior.checkpoint import from_pretrained
+
+        policy = from_pretrained(source)
+        self._agent = PolicyAgent(policy, seed=seed, temperature=temperature, deterministic=deterministic)
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._agent.reset()
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        return self._agent.act(observation)
+
+
+def make_agent(
+    name: str,
+    env: gymnasium.Env[Any, Any],
+    game: str,
+    task: str,
+    seed: int,
+    temperature: float = 1.0,
+    deterministic: bool = False,
+) -> Agent:
+    """``random``, ``scripted`` or ``scripted:STYLE``, or a policy: a folder or file. Raises ValueError for anything else."""
+    kind, _, style = name.partition(":")
+    if kind == "random":
+        return RandomAgent(seed)
+    if kind == "scripted":
+        style = style or "steady"
+        if style not in STYLES:
+            raise ValueError(f"agent {name!r}: there is no player {style!r}; expected one of {', '.join(STYLES)}")
+        return ScriptedAgent(env, game, task, style, seed)
+    return PriorAgent(name, seed, temperature, deterministic)

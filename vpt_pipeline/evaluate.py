@@ -1,0 +1,248 @@
+"""Let agents play the embedded game's tasks and judge them: means with bootstrap intervals, success rates, videos.
+
+    vpt evaluate runs/prior random scripted --tasks travel logs dirt --episodes 30
+
+Every agent begins at the same places with the same things in hand. A game that dies is started again; an episode that cannot be
+run counts as that, not as zero. Finished episodes are kept in OUT/episodes.jsonl, so the same command again goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.table import Table
+
+from data.files import write_json_atomic
+from vpt_pipeline.processes import run_jobs
+from vpt_pipeline.progress import console, progress_bar, say
+from vpt_pipeline.recorder import TICK_RATE
+from vpt_pipeline.rollout import Rollout, RolloutPlan, roll_out
+from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
+
+DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `vpt evaluate`."""
+
+    agents: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Who plays: policies (folders of `vpt train-prior`, published NAME.model), random, scripted or scripted:STYLE."""
+    tasks: tuple[str, ...] = ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")
+    """What is played."""
+    episodes: int = 10
+    """Of each task by each agent."""
+    seconds: float | None = None
+    """Length of an episode; default: the task's own."""
+    videos: int = 1
+    """Of so many episodes of each, a video is written."""
+    out: Path = Path("runs/evaluation")
+    """Where episodes.jsonl, summary.json, table.md and videos/ go."""
+    temperature: float = 1.0
+    """Of policies: below 1 they act more greedily."""
+    deterministic: bool = False
+    """Policies take the likeliest action."""
+    size: tuple[int, int] = (320, 180)
+    """Width and height of the frames."""
+    game: str = "luanti"
+    workers: int = 2
+    """Games at the same time."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """An agent at a task. mean and interval (95 %, percentile bootstrap over episodes) of the episodes that ran; success: share
+    of them that reached the goal; failed: episodes that did not run."""
+
+    agent: str
+    task: str
+    unit: str
+    episodes: int
+    failed: int
+    mean: float | None
+    interval: tuple[float, float] | None
+    success: float | None
+
+
+def score(rollouts: Sequence[Rollout]) -> Score:
+    """Of the episodes of one agent at one task."""
+    first = rollouts[0]
+    results = np.array([r.result for r in rollouts if r.result is not None], float)
+    interval = None
+    if len(results) > 1:
+        dice = np.random.default_rng(0)
+        means = results[dice.integers(len(results), size=(DRAWS, len(results)))].mean(1)
+        interval = (float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
+    reached = [r.success for r in rollouts if r.success is not None]
+    return Score(
+        first.agent,
+        first.task,
+        TASKS[first.task].unit,
+        len(results),
+        len(rollouts) - len(results),
+        float(results.mean()) if len(results) else None,
+        interval,
+        sum(reached) / len(reached) if reached else None,
+    )
+
+
+def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
+    """Every episode that a config asks for. Raises ValueError for unknown tasks and agents."""
+    for task in config.tasks:
+        if task not in TASKS:
+            raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
+    for agent in config.agents:
+        _require_agent(agent)
+    if config.episodes < 1 or config.workers < 1:
+        raise ValueError(f"episodes is {config.episodes} and workers {config.workers}; expected at least 1 of each")
+    plans = []
+    for number in range(config.episodes):
+        for task in config.tasks:
+            for agent in config.agents:
+                video = None
+                if number < config.videos:
+                    video = config.out / "videos" / f"{_label(agent)}-{task}-{number}.mp4"
+                seconds = config.seconds or TASKS[task].seconds
+                plans.append(
+                    RolloutPlan(
+                        agent,
+                        config.game,
+                        task,
+                        EVALUATION_SEEDS.start + number,
+                        round(seconds * TICK_RATE),
+                        config.size,
+                        config.temperature,
+                        config.deterministic,
+                        video,
+                    )
+                )
+    return plans
+
+
+def _require_agent(agent: str) -> None:
+    if agent.partition(":")[0] in ("random", "scripted"):
+        return
+    from prior.locate import find_model
+
+    find_model(agent)
+
+
+def _label(agent: str) -> str:
+    return "-".join(part for part in Path(agent).parts[-2:] if part not in ("/", "runs")).replace(":", "-")
+
+
+def play_all(
+    plans: Sequence[RolloutPlan],
+    kept: Path,
+    workers: int,
+    advance: Callable[[int], None] = lambda frames: None,
+    warn: Callable[[str], None] = say,
+) -> list[Rollout]:
+    """The episodes of all plans, in order; those in the file ``kept`` are not played again, new ones are added to it."""
+    known = {_key(plan): rollout for plan, rollout in _read(kept)}
+    todo = [plan for plan in plans if _key(plan) not in known]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+
+    def heard(plan: RolloutPlan, message: int | tuple[str, dict[str, object]]) -> None:
+        if isinstance(message, int):
+            advance(message)
+            return
+        rollout = Rollout(**message[1])  # type: ignore[arg-type]
+        if rollout.error:
+            warn(f"[yellow]{_label(plan.agent)}, {plan.task}, seed {plan.seed}: {rollout.error}[/yellow]")
+        known[_key(plan)] = rollout
+        with kept.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
+
+    def died(plan: RolloutPlan, how: str) -> None:
+        warn(f"[yellow]{_label(plan.agent)}, {plan.task}, seed {plan.seed}: its process {how}; begun again[/yellow]")
+
+    run_jobs(_one, todo, workers, heard, died)
+    return [known[_key(plan)] for plan in plans]
+
+
+def _one(plan: RolloutPlan, tell: Callable[[object], None]) -> None:
+    tell(("ended", asdict(roll_out(plan, tell))))
+
+
+def _plain(plan: RolloutPlan) -> dict[str, object]:
+    return json.loads(json.dumps(asdict(plan), default=str))  # type: ignore[no-any-return]
+
+
+def _key(plan: RolloutPlan) -> str:
+    asked = _plain(plan)
+    del asked["video"], asked["threads"]
+    return json.dumps(asked, sort_keys=True)
+
+
+def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:
+    if not kept.exists():
+        return []
+    found = []
+    for number, line in enumerate(kept.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            plan = RolloutPlan(**{**row["plan"], "size": tuple(row["plan"]["size"])})
+            rollout = Rollout(**row["rollout"])
+        except (ValueError, KeyError, TypeError):
+            say(f"[yellow]{kept}:{number}: no episode, played again (a run was stopped while it wrote)[/yellow]")
+            continue
+        if not rollout.error:  # what failed to run is tried again
+            found.append((plan, rollout))
+    return found
+
+
+def table_of(scores: Sequence[Score]) -> list[list[str]]:
+    """Rows of text: a heading, then a task a row, an agent a column."""
+    agents = list(dict.fromkeys(s.agent for s in scores))
+    tasks = list(dict.fromkeys(s.task for s in scores))
+    rows = [["task", *map(_label, agents)]]
+    for task in tasks:
+        here = {s.agent: s for s in scores if s.task == task}
+        unit = next(iter(here.values())).unit
+        rows.append([f"{task} ({unit})", *(_cell(here.get(agent)) for agent in agents)])
+    return rows
+
+
+def _cell(score: Score | None) -> str:
+    if score is None or score.mean is None:
+        return "failed to run"
+    text = f"{score.mean:.2f}"
+    if score.interval is not None:
+        text += f" ({score.interval[0]:.2f} to {score.interval[1]:.2f})"
+    if score.success is not None:
+        text += f", {score.success:.0%}"
+    return text + (f", {score.failed} failed to run" if score.failed else "")
+
+
+def evaluate(config: EvaluateConfig) -> list[Score]:
+    """Play what is not played yet, write the summary and return the scores."""
+    plans = plans_of(config)
+    with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
+        rollouts = play_all(plans, config.out / "episodes.jsonl", config.workers, bar.advance)
+    pairs = dict.fromkeys((r.task, r.agent) for r in rollouts)
+    scores = [score([r for r in rollouts if (r.task, r.agent) == pair]) for pair in pairs]
+    write_json_atomic(config.out / "summary.json", [asdict(s) for s in scores])
+    heading, *rows = table_of(scores)
+    lines = ["| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *rows)]
+    (config.out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return scores
+
+
+def main(config: EvaluateConfig) -> int:
+    """0 if every episode ran, 1 otherwise."""
+    scores = evaluate(config)
+    heading, *rows = table_of(scores)
+    table = Table(*heading)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    say("mean (95 % interval over episodes), share of episodes that reached the goal")
+    say(f"{config.out}/table.md, episodes.jsonl; videos in {config.out}/videos")
+    return 1 if any(s.failed for s in scores) else 0

@@ -1,0 +1,118 @@
+"""One episode of an agent in a game: its result and, if asked for, its video with actions in contractor format."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from data.contractor import ContractorWriter
+from data.video import VideoWriter
+from vpt_pipeline.agents import make_agent
+from vpt_pipeline.envs import make_env
+from vpt_pipeline.envs.truth import GameTruth
+from vpt_pipeline.recorder import TICK_RATE, WINDOW_HEIGHT, state_fields
+from vpt_pipeline.tasks import TASKS
+
+ATTEMPTS = 3
+"""How often an episode is begun before it counts as failed to run."""
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """Everything that decides an episode. video: a file to write, or None."""
+
+    agent: str
+    game: str
+    task: str
+    seed: int
+    steps: int
+    size: tuple[int, int] = (320, 180)
+    temperature: float = 1.0
+    deterministic: bool = False
+    video: Path | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What came of it. result: the task's measure, None if the episode failed to run, which is not the same as 0."""
+
+    agent: str
+    task: str
+    seed: int
+    map_seed: int
+    result: float | None
+    success: bool | None
+    frames: int = 0
+    ended: str = ""
+    seconds: float = 0.0
+    presses: dict[str, int] | None = None
+    video: str | None = None
+    error: str = ""
+
+
+def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: None) -> Rollout:
+    """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``."""
+    torch.set_num_threads(plan.threads)
+    error = ""
+    for _ in range(ATTEMPTS):
+        try:
+            with contextlib.closing(make_env(plan.game, plan.size)) as env:
+                return _play(plan, env, tell)
+        except RuntimeError as died:  # what the games raise when they die
+            error = str(died)
+    world = TASKS[plan.task].episode(plan.seed).map_seed
+    return Rollout(
+        plan.agent, plan.task, plan.seed, world, None, None, error=f"failed to run {ATTEMPTS} times: {error}"
+    )
+
+
+def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
+    task = TASKS[plan.task]
+    world = task.episode(plan.seed).map_seed
+    agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.temperature, plan.deterministic)
+    observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
+    truth, meter, begun = cast(GameTruth, info), task.measure(), time.monotonic()
+    agent.reset({**observation, "truth": truth})
+    result, held, presses, steps = meter.update(truth), frozenset[str](), Counter[str](), 0
+    with contextlib.ExitStack() as stack:
+        video = records = None
+        if plan.video is not None:
+            plan.video.parent.mkdir(parents=True, exist_ok=True)
+            video = stack.enter_context(VideoWriter(plan.video, plan.size, TICK_RATE))
+            records = stack.enter_context(ContractorWriter(plan.video.with_suffix(".jsonl")))
+        while steps < plan.steps and not truth["ended"]:
+            action = agent.act({**observation, "truth": truth})
+            seen, frame = truth, observation["pov"]
+            observation, _, _, _, info = env.step(action.to_env())
+            truth = cast(GameTruth, info)
+            if video is not None and records is not None:
+                video.write(frame)
+                scale = WINDOW_HEIGHT / plan.size[1]
+                cursor = (seen["cursor"][0] * scale, seen["cursor"][1] * scale)
+                state = state_fields(seen)
+                records.write(action, cursor=cursor, gui_open=seen["gui_open"], hotbar=truth["hotbar"], extra=state)
+            presses.update(action.buttons - held)
+            held, steps, result = action.buttons, steps + 1, meter.update(truth)
+            if steps % 20 == 0:
+                tell(20)
+    return Rollout(
+        plan.agent,
+        plan.task,
+        plan.seed,
+        world,
+        result,
+        result >= task.goal if task.goal else None,
+        steps,
+        truth["ended"],
+        round(time.monotonic() - begun, 2),
+        dict(sorted(presses.items())),
+        None if plan.video is None else str(plan.video),
+    )
