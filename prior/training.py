@@ -30,6 +30,7 @@ from data.files import atomic_path, write_json_atomic
 from data.json_config import JsonConfig
 from prior.checkpoint import save_policy
 from prior.cloning import SUMS, CameraLoss, CloningLoss, means
+from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
 from prior.nn.precision import Precision, uses_bfloat16
 from prior.policy import Policy
@@ -119,6 +120,8 @@ class Cloner:
         mine = loader.slots // self.world
         self.slots = slice(self.rank * mine, (self.rank + 1) * mine)
         self.device = device
+        if device == "cpu":
+            keep_freed_memory()
         self.policy = policy.to(device).float().train()
         self.bfloat16 = uses_bfloat16(training.precision, device)
         self.loss = CloningLoss(self.policy, training.camera, training.checkpointed, self.bfloat16).to(device)

@@ -7,12 +7,11 @@ in one thread of its own, block by block, for whichever video has a block ready:
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +26,7 @@ from idm.config import IDMConfig
 from idm.inputs import FrameInputs
 from idm.labelling import BLOCKS_A_PART, RawLabels, predict_span
 from idm.predict import RawPredictions, WindowPredictor
+from prior.nn.allocator import keep_freed_memory
 from vpt_pipeline.cluster.decode_link import DecodeProcess, DecoderDiedError, DecodeSettings, Event
 from vpt_pipeline.cluster.decode_process import digest
 from vpt_pipeline.cluster.wire import Arrays
@@ -47,18 +47,6 @@ class WorkerSettings:
     span_parts: int = 8
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     ahead: int = 0
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def _keep_memory() -> None:
-    """Let the C library reuse what the model's layers free: else each large tensor is new pages from the kernel, which
-    took a fifth of the worker's time. Where the library is another one, nothing happens."""
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            library.mallopt(parameter, 1 << 30)
 
 
 def model_threads(config: IDMConfig, cpus: float) -> int:
@@ -167,7 +155,8 @@ class LabelWorker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
-        _keep_memory()
+        if settings.device == "cpu":
+            keep_freed_memory()
         self._idle = [DecodeProcess(settings.decode) for _ in range(settings.ahead)]
         weights = Path(settings.weights) if settings.weights else None
         torch.set_num_threads(settings.torch_threads)
