@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +16,7 @@ import pytest
 import torch
 
 from data.actions import ActionTrack
+from prior.checkpoint import load_policy
 from prior.cloning import CloningLoss, means
 from prior.config import preset
 from prior.episodes import Choices, Episode, episode_of
@@ -177,3 +183,67 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
         cloner(tmp_path, steps=2, learning_rate=0.5)
     with pytest.raises(ValueError, match="does not divide"):
         CloningConfig(batch=4, accumulate=3)
+
+
+_ONE_OF_SEVERAL = """
+import sys
+from pathlib import Path
+from prior.training import start_processes, finish
+from tests.prior.test_cloning import cloner
+
+assert start_processes("cpu") == "cpu"
+folder = Path(sys.argv[1])
+whole = cloner(folder / "whole", steps=4, batch=4)
+finish(whole, whole.run())
+stopped = cloner(folder / "stopped", steps=4, batch=4, save_every=2)
+
+class StoppedError(Exception):
+    pass
+
+def stop(step, _):
+    if step == 3:
+        raise StoppedError
+
+try:
+    stopped.run(stop)
+except StoppedError:
+    pass
+"""
+
+
+def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
+    """With gloo, as `torchrun --nproc-per-node 2` starts them; and what they saved, one process goes on with."""
+    run = cloner(tmp_path / "alone", steps=4, batch=4)
+    alone = run.run()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ONE_OF_SEVERAL, str(tmp_path)],
+            env=os.environ
+            | {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(120) for process in together] == [0, 0]
+    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, save_every=2)
+    assert resumed.step == 2
+    resumed.run()
+    expected = metrics_of(tmp_path / "alone")
+    for folder in ("whole", "stopped"):
+        found = metrics_of(tmp_path / folder)
+        assert len(found) == 4
+        for one, other in zip(expected, found, strict=True):
+            # Of the gradients, not of the weights: Adam makes whole steps of the rounding of gradients that are nearly 0.
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+            assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=5e-3)
+    both = zip(alone.state_dict().values(), load_policy(tmp_path / "whole")[0].state_dict().values(), strict=True)
+    assert max(float((one - other).abs().max()) for one, other in both) < run.training.learning_rate
+
+
+def metrics_of(folder: Path) -> list[dict[str, float]]:
+    """A row a step; of steps that were taken again, the last."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return list({row["step"]: row for row in rows}.values())
