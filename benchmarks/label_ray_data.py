@@ -10,7 +10,9 @@ stitches nothing and writes no table, all of which the job beside it does.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -20,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.data
 import torch
 import tyro
 
@@ -94,6 +95,8 @@ class Predict:
 
 def with_ray_data(bench: Bench, model: Path) -> float:
     """Frames/s of the videos (rows overlap; what they share is counted once)."""
+    import ray.data
+
     begun = time.perf_counter()
     rows = ray.data.from_items([str(path) for path in bench.videos], override_num_blocks=len(bench.videos))
     blocks = rows.flat_map(Decode(bench.model.config), num_cpus=0.5)
@@ -123,6 +126,11 @@ class Watch:
 
 def main(args: Args) -> None:
     """Print frames/s and the peak of the object store, in turns."""
+    if importlib.util.find_spec("pandas") is None:
+        print('Ray Data needs pandas: pip install "ray[data]"', file=sys.stderr)
+        return
+    import ray.data
+
     count, minutes, rounds = (2, 0.2, 1) if args.quick else (args.videos, args.minutes, args.rounds)
     connect("local")
     ray.data.DataContext.get_current().enable_progress_bars = False

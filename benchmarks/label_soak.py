@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class Args:
     seed: int = 0
     folder: Path = Path("runs/soak")
     """Where everything goes; emptied first."""
+    quick: bool = False
+    """A few short clips and two kills."""
 
 
 _KINDS = (
@@ -184,6 +186,8 @@ class Killer:
 
 
 def main(args: Args) -> int:
+    if args.quick:
+        args = replace(args, clips=6, kills=2, longest=900)
     shutil.rmtree(args.folder, ignore_errors=True)
     clips, labels = args.folder / "clips", args.folder / "labels"
     make_clips(clips, args)
