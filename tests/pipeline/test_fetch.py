@@ -324,13 +324,13 @@ def test_verbs_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "fecth"], 2, "Did you mean `vpt data fetch`?"),
         (["data", "zzz"], 2, "There is `vpt data fetch`."),
         (["fetch"], 2, "Did you mean `vpt data fetch`?"),
-        (["data", "--help"], 0, "data fetch  download published recordings"),
-        (["--help"], 0, "data fetch  download published recordings"),
+        (["data", "--help"], 0, "data fetch download published recordings"),
+        (["--help"], 0, "data fetch download published recordings"),
         (["data", "fetch", "none.json", "--hours", "1"], 2, "vpt data fetch: none.json: cannot be read as an index"),
     ):
         assert vpt(arguments) == code
         captured = capsys.readouterr()
-        assert expected in captured.out + captured.err
+        assert expected in " ".join((captured.out + captured.err).split())  # the table is padded to its longest verb
 
 
 def test_help_of_the_verb_names_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
