@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,25 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def folder_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """A folder that is made once, whole or not at all: ``write`` fills a temporary one, which then gets the name.
+
+    If it is there already, or another process is quicker, that one stays. What ``write`` raises goes on, and nothing is left.
+    """
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            write(fresh)
+            fresh.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return folder
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)

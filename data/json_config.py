@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data.files import write_json_atomic
+
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound="JsonConfig")
 
@@ -41,6 +43,30 @@ class JsonConfig:
         if not isinstance(values, dict):
             raise ValueError(f"{path} holds a {type(values).__name__}, expected an object of settings")
         return cls.from_dict(values, str(path))
+
+
+def begin_or_resume(folder: Path, about: Mapping[str, Any], what: str = "settings") -> bool:
+    """Whether the folder holds a run to resume (``resume.pt``); a new one gets ``training.json``, by parts and settings.
+
+    Raises ValueError, naming each, if the run there was begun with other settings. what: they are, for the message.
+    """
+    path, now = folder / "training.json", json.loads(json.dumps(about))
+    if not (folder / "resume.pt").exists():
+        write_json_atomic(path, now)
+        return False
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before != now:
+        changed = sorted(
+            f"{part}.{key} was {before.get(part, {}).get(key)}, is {now[part].get(key)}"
+            for part in now
+            for key in now[part].keys() | before.get(part, {}).keys()
+            if before.get(part, {}).get(key) != now[part].get(key)
+        )
+        raise ValueError(
+            f"{folder} holds a run with other {what} ({'; '.join(changed)}). "
+            f"Use the same {what} to resume it, or another folder for a new run."
+        )
+    return True
 
 
 def preset_of(presets: Mapping[str, Config], name: str, what: str) -> Config:

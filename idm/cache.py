@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import ActionTrack
-from data.files import sha256_file
+from data.files import folder_once, sha256_file
 from data.recording import Recording
 from data.resample import at_rate
 from data.video import VideoReader
@@ -92,18 +90,7 @@ def cached(recording: Recording, config: IDMConfig, cache: Path) -> CachedRecord
     """
     content = sha256_file(recording.video) + (sha256_file(recording.actions) if recording.actions else "")
     key = hashlib.sha256(f"{content} {inputs_key(config)}".encode()).hexdigest()[:24]
-    folder = cache / key
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=cache))
-        try:
-            _write(recording, config, fresh)
-            fresh.rename(folder)
-        except OSError:
-            if not folder.exists():  # otherwise another process was quicker
-                raise
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    folder = folder_once(cache / key, lambda fresh: _write(recording, config, fresh))
     arrays = np.load(folder / "actions.npz")
     inputs = FrameInputs(np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "motion.npy", mmap_mode="r"))
     actions = ActionTrack(arrays["buttons"], arrays["camera"], arrays["gui_open"], arrays["valid"])

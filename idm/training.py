@@ -22,6 +22,7 @@ import torch
 from data.actions import ActionTrack
 from data.ahead import ahead
 from data.files import atomic_path, write_json_atomic
+from data.json_config import begin_or_resume
 from idm import calibration
 from idm.cache import CachedRecording
 from idm.checkpoint import save_model
@@ -93,24 +94,9 @@ class Trainer:
     # -- resuming ------------------------------------------------------------------------------------------------------
     def _resume(self) -> None:
         about = {"model": self.config.to_dict(), "training": dataclasses.asdict(self.training)}
-        path = self.folder / "resume.pt"
-        if not path.exists():
-            write_json_atomic(self.folder / "training.json", about)
+        if not begin_or_resume(self.folder, about):
             return
-        before = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(about))
-        if before != now:
-            changed = sorted(
-                f"{part}.{key} was {before[part].get(key)}, is {now[part].get(key)}"
-                for part in now
-                for key in now[part].keys() | before[part].keys()
-                if before[part].get(key) != now[part].get(key)
-            )
-            raise ValueError(
-                f"{self.folder} holds a run with other settings ({'; '.join(changed)}). "
-                "Use the same settings to resume it, or another folder for a new run."
-            )
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average, self.step = state["average"], state["step"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from data.joint_actions import INVENTORY, JointActions
+from data.joint_actions import BUTTON_CHOICES, JointActions
 from prior.nn.heads import chosen_logprob
 from prior.nn.memory import Memory
 from prior.policy import Policy
@@ -37,9 +38,8 @@ class CloningLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.policy, self.camera, self.checkpointed, self._bfloat16 = policy, camera, checkpointed, bfloat16
-        free = torch.from_numpy(~JointActions().camera_off_table.copy())
-        free[INVENTORY] = False
-        self.register_buffer("_free", free, persistent=False)
+        free = JointActions().camera_counts(np.arange(BUTTON_CHOICES))
+        self.register_buffer("_free", torch.from_numpy(free), persistent=False)
 
     def _features(self, images_NHWC: Tensor) -> Tensor:
         with torch.autocast(images_NHWC.device.type, torch.bfloat16, enabled=self._bfloat16):

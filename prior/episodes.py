@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,7 @@ from data.actions import ActionTrack
 from data.contractor_frames import agent_frame
 from data.contractor_record import FIELD_ERRORS, Record, read_records
 from data.cursor import Cursor
-from data.files import sha256_file
+from data.files import folder_once, sha256_file
 from data.joint_actions import JointActions
 from data.labels import LabelTable
 from data.recording import Recording
@@ -111,18 +109,7 @@ def frames_of(recording: Recording, config: PolicyConfig, cache: Path) -> NDArra
     content = sha256_file(recording.video) + (sha256_file(recording.actions) if recording.actions else "")
     size = "x".join(map(str, config.image_size))
     key = hashlib.sha256(f"{content} policy v{VERSION} {size} {config.rate}".encode()).hexdigest()[:24]
-    folder = cache / key
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=cache))
-        try:
-            _write(recording, config, fresh)
-            fresh.rename(folder)
-        except OSError:
-            if not folder.exists():  # otherwise another process was quicker
-                raise
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+    folder = folder_once(cache / key, lambda fresh: _write(recording, config, fresh))
     frames = json.loads((folder / "about.json").read_text(encoding="utf-8"))["frames"]
     return np.memmap(folder / "frames.bin", np.uint8, "r", shape=(frames, *config.image_size, 3))
 

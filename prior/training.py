@@ -26,8 +26,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from data.ahead import ahead
-from data.files import atomic_path, write_json_atomic
-from data.json_config import JsonConfig
+from data.files import atomic_path
+from data.json_config import JsonConfig, begin_or_resume
 from prior.checkpoint import save_policy
 from prior.cloning import SUMS, CameraLoss, CloningLoss, means
 from prior.nn.allocator import keep_freed_memory
@@ -148,27 +148,14 @@ class Cloner:
     def _about(self) -> dict[str, Any]:
         about = {"policy": self.policy.config.to_dict(), "training": self.training.to_dict()}
         about["data"] = {"steps_an_epoch": self.loader.steps_an_epoch, "slots": self.loader.slots}
-        return json.loads(json.dumps(about))  # type: ignore[no-any-return]
+        return about
 
     def _resume(self) -> None:
-        path, about = self.folder / "resume.pt", self._about()
-        if not path.exists():
-            if self.rank == 0:
-                write_json_atomic(self.folder / "training.json", about)
+        if self.rank and not (self.folder / "resume.pt").exists():
+            return  # the first process writes what a new run is
+        if not begin_or_resume(self.folder, self._about(), "settings or recordings"):
             return
-        before = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
-        if before != about:
-            changed = sorted(
-                f"{part}.{key} was {before.get(part, {}).get(key)}, is {about[part].get(key)}"
-                for part in about
-                for key in about[part].keys() | before.get(part, {}).keys()
-                if before.get(part, {}).get(key) != about[part].get(key)
-            )
-            raise ValueError(
-                f"{self.folder} holds a run with other settings or recordings ({'; '.join(changed)}). "
-                "Use the same to resume it, or another folder for a new run."
-            )
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average, self.step = state["average"], state["step"]

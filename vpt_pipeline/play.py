@@ -64,5 +64,5 @@ def main(config: PlayConfig) -> int:
     say(
         f"{config.task}: {played.result:g} {TASKS[config.task].unit} in {played.frames} frames{ended}; pressed: {pressed}"
     )
-    say(f"Watch {played.video}, or with the keys drawn in: vpt inspect {played.video}")
+    say(f"Watch {played.video}; its actions lie beside it (.jsonl)")
     return 0

@@ -82,6 +82,20 @@ def state_fields(truth: GameTruth) -> dict[str, Any]:
     }
 
 
+def write_step(records: ContractorWriter, action: Action, seen: GameTruth, after: GameTruth, height: int) -> None:
+    """The record of an action taken on seeing a frame of ``height``, with the truth of before and after it."""
+    # what is written is what the game got: whole mouse counts
+    dx, dy = after["camera_counts"]
+    to_window = WINDOW_HEIGHT / height
+    records.write(
+        Action(action.buttons, (dy * DEGREES_PER_COUNT, dx * DEGREES_PER_COUNT)),
+        cursor=(seen["cursor"][0] * to_window, seen["cursor"][1] * to_window),
+        gui_open=seen["gui_open"],
+        hotbar=after["hotbar"],  # after the action: readers take a change for a press in this very record
+        extra=state_fields(seen),
+    )
+
+
 def record_episode(
     env: gymnasium.Env[Any, Any],
     plan: EpisodePlan,
@@ -103,24 +117,15 @@ def record_episode(
     presses: Counter[str] = Counter()
     events: list[dict[str, Any]] = []
     held: frozenset[str] = frozenset()
-    to_window, steps, ended = WINDOW_HEIGHT / plan.size[1], 0, ""
+    steps, ended = 0, ""
     with VideoWriter(video, plan.size, TICK_RATE) as frames, ContractorWriter(actions) as records:
         while steps < plan.steps and not ended:
             action = player.act(truth)
             seen, pov = truth, observation["pov"]
             observation, _, _, _, info = env.step(action.to_env())
             truth = cast(GameTruth, info)
-            # what is written is what the game got: whole mouse counts
-            dx, dy = truth["camera_counts"]
-            done = Action(action.buttons, (dy * DEGREES_PER_COUNT, dx * DEGREES_PER_COUNT))
             frames.write(pov)
-            records.write(
-                done,
-                cursor=(seen["cursor"][0] * to_window, seen["cursor"][1] * to_window),
-                gui_open=seen["gui_open"],
-                hotbar=truth["hotbar"],  # after the action: readers take a change for a press in this very record
-                extra=state_fields(seen),
-            )
+            write_step(records, action, seen, truth, plan.size[1])
             presses.update(action.buttons - held)
             events += [{"tick": steps, **event} for event in truth["events"]]
             held, steps, ended, result = action.buttons, steps + 1, truth["ended"], meter.update(truth)

@@ -17,7 +17,7 @@ from data.video import VideoWriter
 from vpt_pipeline.agents import make_agent
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.envs.truth import GameTruth
-from vpt_pipeline.recorder import TICK_RATE, WINDOW_HEIGHT, state_fields
+from vpt_pipeline.recorder import TICK_RATE, write_step
 from vpt_pipeline.tasks import TASKS
 
 ATTEMPTS = 3
@@ -95,10 +95,7 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
             truth = cast(GameTruth, info)
             if video is not None and records is not None:
                 video.write(frame)
-                scale = WINDOW_HEIGHT / plan.size[1]
-                cursor = (seen["cursor"][0] * scale, seen["cursor"][1] * scale)
-                state = state_fields(seen)
-                records.write(action, cursor=cursor, gui_open=seen["gui_open"], hotbar=truth["hotbar"], extra=state)
+                write_step(records, action, seen, truth, plan.size[1])
             presses.update(action.buttons - held)
             held, steps, result = action.buttons, steps + 1, meter.update(truth)
             if steps % 20 == 0:

@@ -11,8 +11,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> None:
     """Let this process reuse what tensors free instead of giving it back and asking for it again.
 
-    On CPUs that halves the time of a training step of small policies in float32, and saves a labelling worker most of its
-    system time. The process keeps the memory of its peak. Where the C library is not glibc, nothing happens.
+    On CPUs, training small policies and labelling else spend much of their time on new pages. The process keeps the
+    memory of its peak. Where the C library is not glibc, nothing happens.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
