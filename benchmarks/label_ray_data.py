@@ -28,12 +28,12 @@ import tyro
 from benchmarks.label_memory import measure
 from benchmarks.label_speed import made_up
 from benchmarks.label_throughput import Bench, ready
+from data.frame_inputs import FrameInputs, InputMaker
 from data.readers import open_reader
 from data.resample import at_rate
 from idm.blocks import input_blocks
 from idm.checkpoint import load_model, save_model
 from idm.config import IDMConfig, preset
-from idm.inputs import FrameInputs, InputMaker
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
 from vpt_pipeline.cluster.fleet import FleetSettings, connect, decoders_for
@@ -61,7 +61,7 @@ class Decode:
         self.config = config
 
     def __call__(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        maker = InputMaker(self.config, threads=1, block=self.config.window // 2)
+        maker = InputMaker(self.config.inputs, threads=1, block=self.config.window // 2)
         held: list[FrameInputs] = []
         first = 0
         with open_reader(Path(row["item"]), "pyav") as reader:

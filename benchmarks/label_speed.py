@@ -21,11 +21,11 @@ import numpy as np
 import torch
 import tyro
 
+from data.frame_inputs import FrameInputs, InputMaker
 from data.labels import LabelTable
 from data.video import VideoWriter
 from idm.checkpoint import load_model
 from idm.config import preset
-from idm.inputs import FrameInputs, InputMaker
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
 
@@ -67,11 +67,11 @@ def made_up(path: Path, minutes: float) -> int:
 def once_against_published(model: InverseDynamicsModel, frames: int = 2048) -> float:
     """Seconds of the published way over ours, on the same inputs."""
     rng = np.random.default_rng(0)
-    maker = InputMaker(model.config, block=model.config.window // 2)
+    maker = InputMaker(model.config.inputs, block=model.config.window // 2)
     pictures = [np.roll(rng.integers(0, 256, (180, 320, 3), dtype=np.uint8), n, 1) for n in range(frames)]
     blocks = list(maker.stream(pictures))
     whole, window, halo = FrameInputs.join(blocks), model.config.window, model.config.halo
-    blank = FrameInputs.blank(halo, model.config)
+    blank = FrameInputs.blank(halo, model.config.inputs)
 
     def once() -> None:
         for _ in WindowPredictor(model).predict(blocks):

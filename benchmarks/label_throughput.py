@@ -31,6 +31,7 @@ import torch
 import tyro
 
 from benchmarks.label_speed import made_up
+from data.frame_inputs import FrameInputs, InputMaker
 from data.label_parts import find_parts, merge_parts
 from data.readers import open_reader
 from data.resample import at_rate
@@ -38,7 +39,6 @@ from data.sources import find_sources
 from idm.blocks import Block, input_blocks
 from idm.checkpoint import load_model, model_hash, save_model
 from idm.config import preset
-from idm.inputs import FrameInputs, InputMaker
 from idm.labelling import PartWriter, in_parts, label_video, predict_span
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
@@ -85,7 +85,7 @@ class Bench:
         torch.set_num_threads(os.cpu_count() or 1)
 
     def decoded(self, path: Path) -> Iterator[Block]:
-        maker = InputMaker(self.model.config, threads=1, block=self.block)
+        maker = InputMaker(self.model.config.inputs, threads=1, block=self.block)
         with open_reader(path, "pyav") as reader:
             yield from input_blocks(at_rate(reader, self.model.config.rate), maker)
 
@@ -141,7 +141,7 @@ class Bench:
     def published(self) -> int:
         torch.set_num_threads(os.cpu_count() or 1)
         frames, halo = 0, self.model.config.halo
-        blank = FrameInputs.blank(halo, self.model.config)
+        blank = FrameInputs.blank(halo, self.model.config.inputs)
         for path in self.videos:
             before: FrameInputs | None = None
             for block in self.decoded(path):

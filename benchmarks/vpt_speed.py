@@ -32,9 +32,9 @@ import tyro
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from data.frame_inputs import FrameInputs
 from data.joint_actions import JointActions
 from idm.config import preset as idm_preset
-from idm.inputs import FrameInputs
 from idm.model import ActionLogProbs, InverseDynamicsModel
 from idm.predict import WindowPredictor
 from prior.agent import PolicyAgent

@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from data.frame_inputs import FrameInputs, InputMaker
 from data.resample import TickFrame
 from idm.cuts import CutDetector
-from idm.inputs import FrameInputs, InputMaker
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from data.frame_inputs import InputShape, Resize
 from data.json_config import JsonConfig, preset_of
 
 Stem = Literal["conv3d", "motion"]
@@ -23,7 +24,7 @@ class IDMConfig(JsonConfig):
     stem: Stem = "motion"
     image_size: tuple[int, int] = (72, 128)
     """Size to which frames are scaled for the image trunk."""
-    resize: Literal["area", "bilinear"] = "area"
+    resize: Resize = "area"
     """How frames are scaled: ``bilinear`` is VPT's (cv2.INTER_LINEAR), ``area`` does not alias."""
     flow_size: tuple[int, int] = (180, 320)
     """Size at which optical flow is computed (``motion`` stem only)."""
@@ -54,10 +55,16 @@ class IDMConfig(JsonConfig):
     def __post_init__(self) -> None:
         for name in ("image_size", "flow_size", "flow_grid", "trunk_channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.stem == "motion" and (self.flow_size[0] % self.flow_grid[0] or self.flow_size[1] % self.flow_grid[1]):
-            raise ValueError(f"flow_size {self.flow_size} must be a whole multiple of flow_grid {self.flow_grid}")
+        _ = self.inputs  # raises for a flow that cannot be
         if self.window % 2:
             raise ValueError(f"window must be even so that its middle half can be kept, got {self.window}")
+
+    @property
+    def inputs(self) -> InputShape:
+        """How it wants its frames."""
+        if self.stem == "motion":
+            return InputShape(self.image_size, self.resize, self.rate, self.flow_size, self.flow_grid)
+        return InputShape(self.image_size, self.resize, self.rate)
 
     @property
     def halo(self) -> int:

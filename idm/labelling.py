@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from data.ahead import ahead
+from data.frame_inputs import FrameInputs, InputMaker
 from data.label_parts import find_parts, frames_done, write_part
 from data.labels import LabelTable
 from data.readers import open_reader
 from data.resample import ResampleReport, at_rate
 from idm.blocks import Block, Ticks, input_blocks
 from idm.calibration import Calibration, decode_held
-from idm.inputs import FrameInputs, InputMaker
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
 
@@ -175,7 +175,7 @@ def label_video(
     ``problems`` and what could be decoded is labelled.
     """
     predictor = WindowPredictor(model)
-    maker = InputMaker(model.config, threads=threads, block=predictor.block)
+    maker = InputMaker(model.config.inputs, threads=threads, block=predictor.block)
     first = _finished_parts(parts, predictor.block)
     finished = find_parts(parts)
     before = LabelTable.read(finished[-1]).held[-1] if finished else None

@@ -110,7 +110,7 @@ class InverseDynamicsModel(nn.Module):
     def frame_features(self, images: Tensor, motion: Tensor) -> Tensor:
         """Frames with ``config.halo`` neighbours on each side -> the vectors of the frames in between.
 
-        images: uint8 (T + 2 halo, H, W, 3); motion: (T + 2 halo, C, h, w), see :class:`idm.inputs.FrameInputs`.
+        images: uint8 (T + 2 halo, H, W, 3); motion: (T + 2 halo, C, h, w), see :class:`data.frame_inputs.FrameInputs`.
         Returns (T, D).
         """
         out: Tensor = self.net.stem(images[None], motion[None])[0]

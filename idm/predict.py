@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from idm.inputs import FrameInputs
+from data.frame_inputs import FrameInputs
 from idm.model import InverseDynamicsModel
 
 
@@ -56,7 +56,7 @@ class WindowPredictor:
 
     @torch.inference_mode()
     def _features(self, before: FrameInputs, block: FrameInputs, after: FrameInputs) -> torch.Tensor:
-        filling = FrameInputs.blank(self.block - len(block), self.model.config)
+        filling = FrameInputs.blank(self.block - len(block), self.model.config.inputs)
         joined = FrameInputs.join([before, block, after, filling])
         device = self.model.device
         images, motion = torch.from_numpy(joined.images).to(device), torch.from_numpy(joined.motion).to(device)
@@ -68,13 +68,15 @@ class WindowPredictor:
         """Blocks of inputs in order, the first of them with the index ``begin`` -> (block index, features (T, D)) from
         the index ``first`` on."""
         halo, config = self.model.config.halo, self.model.config
-        before, now = FrameInputs.blank(halo, config), None
+        before, now = FrameInputs.blank(halo, config.inputs), None
         for index, after in enumerate(_with_end(blocks), begin):
             if now is not None:
                 if after is None:
-                    neighbours = FrameInputs.blank(halo, config)
+                    neighbours = FrameInputs.blank(halo, config.inputs)
                 else:
-                    neighbours = FrameInputs.join([after[:halo], FrameInputs.blank(max(halo - len(after), 0), config)])
+                    neighbours = FrameInputs.join(
+                        [after[:halo], FrameInputs.blank(max(halo - len(after), 0), config.inputs)]
+                    )
                 if index - 1 >= first:
                     yield index - 1, self._features(before, now, neighbours)
                 before = FrameInputs.join([before, now])[-halo:] if len(now) < halo else now[-halo:]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from idm.config import IDMConfig
-from idm.motion import CHANNELS
-from prior.nn.impala import ImageTrunk, ResidualBlock
-from prior.nn.layers import FanIn, conv, dense
+from prior.nn.impala import ImageTrunk
+from prior.nn.layers import FanIn
+from prior.nn.motion_stem import MotionStem
 from prior.nn.packed import frames_at_once
 
 
@@ -55,75 +55,19 @@ class Conv3dStem(nn.Module):
         return torch.cat(out)
 
 
-class GlobalMotion(nn.Module):
-    """Flow grid (N, C, h, w) -> (N, D): how the view as a whole and its four quarters moved.
+class NextFrameStem(MotionStem):
+    """The motion stem, looking from each frame to the next."""
 
-    Each median (robust against the hand, animals and a static HUD) is written on a soft one-hot scale, fine near zero
-    and coarse far out, like the camera's own bins: on it the camera heads are linear and learn within minutes.
-    """
-
-    BINS = 25
-    REACH = 5.0  # in asinh(4 * flow / 4 pixels): flows of up to 74 pixels are told apart
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(5 * 2 * self.BINS, hidden)
-
-    def forward(self, motion_NCHW: Tensor) -> Tensor:
-        flow = motion_NCHW[:, :2].float()
-        rows, columns = flow.shape[2] // 2, flow.shape[3] // 2
-        quarters = [flow[:, :, i : i + rows, j : j + columns] for i in (0, rows) for j in (0, columns)]
-        medians = torch.stack([part.flatten(2).median(2).values for part in (flow, *quarters)], 1)  # (N, 5, 2)
-        scaled = torch.asinh(4 * medians).clamp(-self.REACH, self.REACH) * ((self.BINS - 1) / (2 * self.REACH))
-        centres = torch.arange(self.BINS, device=flow.device) - (self.BINS - 1) / 2
-        soft = F.relu(1 - (scaled[..., None] - centres).abs())
-        out: Tensor = self.linear(soft.flatten(1).to(self.linear.weight.dtype))
-        return out
-
-
-class MotionStem(nn.Module):
-    """Flow grid and image pair on one grid, then a small residual trunk.
-
-    The image branch sees a frame and what changes until the next one, which flow cannot tell: a swinging hand, the
-    marked hotbar slot, an opening window. The flow also reaches the output on a straight path, so that the camera, close
-    to linear in the flow, is learned within minutes.
-    """
-
-    def __init__(self, config: IDMConfig) -> None:
-        super().__init__()
-        self.grid = config.flow_grid
-        stride = config.image_size[1] // config.flow_grid[1]
-        if (config.flow_grid[0] * stride, config.flow_grid[1] * stride) != config.image_size:
-            raise ValueError(
-                f"image_size {config.image_size} must be the same whole multiple of flow_grid {config.flow_grid} in both"
-            )
-        self.patches = nn.Conv2d(6, config.stem_channels, stride, stride)
-        self.flow = nn.Conv2d(CHANNELS, config.stem_channels, 3, padding=1)
-        self.direct = nn.Linear(CHANNELS * config.flow_grid[0] * config.flow_grid[1], config.hidden)
-        self.whole = GlobalMotion(config.hidden)
-        channels, (height, width) = 2 * config.stem_channels, config.flow_grid
-        downs: list[nn.Module] = []
-        for count in config.trunk_channels:
-            downs.append(conv(channels, count, stride=2))
-            channels, height, width = count, (height + 1) // 2, (width + 1) // 2
-        self.blocks = nn.Sequential(*downs, ResidualBlock(channels, 1.0))
-        self.dense = dense(channels * height * width, config.hidden, activate=False)
-
-    def forward(self, images_BTHWC: Tensor, motion_BTCHW: Tensor) -> Tensor:
+    def forward(self, images_BTHWC: Tensor, motion_BTCHW: Tensor) -> Tensor:  # type: ignore[override]
         """uint8 (B, T + 2, H, W, 3), (B, T + 2, C, h, w) -> (B, T, D). Of the halo only the frame after is used."""
-        device, dtype = images_BTHWC.device.type, self.direct.weight.dtype
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)  # whole numbers up to 256 are exact in bfloat16
         batch, frames = len(images_BTHWC), images_BTHWC.shape[1] - 2
-        motion = motion_BTCHW[:, 1:-1].flatten(0, 1).to(dtype)
-        pixels = images_BTHWC[:, 1:].to(dtype)
-        change = pixels[:, 1:] - pixels[:, :-1]
-        pair_BTHWC = torch.cat([pixels[:, :-1].mul(1 / 255).sub_(0.5), change.mul_(4 / 255)], -1)
-        pair = pair_BTHWC.flatten(0, 1).permute(0, 3, 1, 2)  # channels-last in memory, the faster layout on CPUs
-        joined = torch.cat([F.relu(self.patches(pair)), F.relu(self.flow(motion))], 1)
-        trunk = self.dense(self.blocks(joined).flatten(1)) + self.direct(motion.flatten(1)) + self.whole(motion)
-        return F.relu(trunk).view(batch, frames, -1)
+        shown, after = images_BTHWC[:, 1:-1].flatten(0, 1), images_BTHWC[:, 2:].flatten(0, 1)
+        return super().forward(shown, after, motion_BTCHW[:, 1:-1].flatten(0, 1), ahead=True).view(batch, frames, -1)
 
 
 def build_stem(config: IDMConfig) -> Any:
-    return Conv3dStem(config) if config.stem == "conv3d" else MotionStem(config)
+    if config.stem == "conv3d":
+        return Conv3dStem(config)
+    return NextFrameStem(
+        config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden
+    )

@@ -22,13 +22,13 @@ import torch
 from data.actions import ActionTrack
 from data.ahead import ahead
 from data.files import atomic_path, write_json_atomic
+from data.frame_inputs import FrameInputs
 from data.json_config import begin_or_resume
 from idm import calibration
 from idm.cache import CachedRecording
 from idm.checkpoint import save_model
 from idm.clips import Batch, ClipSampler
 from idm.config import IDMConfig
-from idm.inputs import FrameInputs
 from idm.loss import idm_loss, r2
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor

@@ -9,12 +9,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from data.actions import Action
+from data.frame_inputs import Eye
 from data.joint_actions import JointActions
 from prior.nn.heads import sample
 from prior.nn.memory import Memory
@@ -60,10 +60,13 @@ class PolicyAgent:
             self._generator.manual_seed(seed)
         else:
             self._generator.seed()
+        self._eyes = [Eye(policy.config.inputs) for _ in range(streams)]
         self.memory: Memory = policy.empty_memory(streams)
 
     def reset(self, streams: Sequence[int] | None = None) -> None:
         """Forget what was seen: of all streams, or of those given (the others go on)."""
+        for stream in range(self.streams) if streams is None else streams:
+            self._eyes[stream].reset()
         if streams is None:
             self.memory = self.policy.empty_memory(self.streams)
             return
@@ -87,8 +90,12 @@ class PolicyAgent:
             raise ValueError(
                 f"got {len(frames)} frames for an agent of {self.streams} streams; one frame for each is needed"
             )
-        images = torch.from_numpy(np.stack([self._resize(frame) for frame in frames])).to(self.policy.device)
-        features = self._features(images)[:, None]
+        views = [eye.look(frame) for eye, frame in zip(self._eyes, frames, strict=True)]
+        images, motion = (
+            torch.from_numpy(np.concatenate([getattr(view, name) for view in views])).to(self.policy.device)
+            for name in ("images", "motion")
+        )
+        features = self._features(images, motion)[:, None]
         first = torch.zeros(self.streams, 1, dtype=torch.bool, device=images.device)
         latents, self.memory = self.policy.latents(features, self.memory, first)
         out = self.policy.heads(latents)
@@ -105,10 +112,3 @@ class PolicyAgent:
             chosen = sample(logprobs, generator=self._generator)
         numbers: NDArray[np.int64] = chosen.cpu().numpy()
         return numbers
-
-    def _resize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = self.policy.config.image_size
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(f"a frame is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3), RGB")
-        out: NDArray[np.uint8] = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR))
-        return out

@@ -41,18 +41,18 @@ class CloningLoss(nn.Module):
         free = JointActions().camera_counts(np.arange(BUTTON_CHOICES))
         self.register_buffer("_free", torch.from_numpy(free), persistent=False)
 
-    def _features(self, images_NHWC: Tensor) -> Tensor:
+    def _features(self, images_NHWC: Tensor, motion_NChw: Tensor) -> Tensor:
         with torch.autocast(images_NHWC.device.type, torch.bfloat16, enabled=self._bfloat16):
-            if not (self.checkpointed and self.training):
-                return self.policy.frame_features(images_NHWC).float()
-            parts = torch.split(images_NHWC, self.checkpointed)
             trunk = self.policy.frame_features
-            return torch.cat([checkpoint(trunk, part, use_reentrant=False) for part in parts]).float()
+            if not (self.checkpointed and self.training):
+                return trunk(images_NHWC, motion_NChw).float()
+            parts = zip(*(torch.split(x, self.checkpointed) for x in (images_NHWC, motion_NChw)), strict=True)
+            return torch.cat([checkpoint(trunk, *part, use_reentrant=False) for part in parts]).float()
 
     def forward(self, chunks: Chunks, memory: Memory) -> tuple[Tensor, Memory]:
         """Returns (len(SUMS),) and the memory."""
         batch, frames = chunks.first.shape
-        features = self._features(chunks.images.flatten(0, 1)).view(batch, frames, -1)
+        features = self._features(chunks.images.flatten(0, 1), chunks.motion.flatten(0, 1)).view(batch, frames, -1)
         latents, memory = self.policy.latents(features, memory, chunks.first)
         out_buttons, out_camera = self.policy.pi_head.buttons(latents), self.policy.pi_head.camera(latents)
         weight, free = chunks.weight, self._free[chunks.buttons]  # type: ignore[index]

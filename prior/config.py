@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from data.frame_inputs import InputShape, Resize
 from data.json_config import JsonConfig, preset_of
+
+Stem = Literal["image", "motion"]
 
 
 @dataclass(frozen=True)
@@ -14,10 +18,21 @@ class PolicyConfig(JsonConfig):
     hidden: int = 1024
     heads: int = 8
     layers: int = 4
+    stem: Stem = "image"
+    """``image`` is VPT's: the image trunk sees one frame. ``motion`` is ours for little play and small machines: a far smaller
+    trunk, which is told the optical flow from the frame before (prior/nn/motion_stem.py)."""
     trunk_channels: tuple[int, ...] = (64, 128, 128)
-    """Channels of the image trunk's stacks; each halves the picture."""
+    """Channels of the trunk's stacks; each halves the picture."""
     image_size: tuple[int, int] = (128, 128)
-    """Height and width to which frames are scaled (cv2.INTER_LINEAR)."""
+    """Height and width to which frames are scaled."""
+    resize: Resize = "bilinear"
+    """How frames are scaled: ``bilinear`` is VPT's (cv2.INTER_LINEAR), ``area`` does not alias."""
+    flow_size: tuple[int, int] = (180, 320)
+    """Size at which optical flow is computed (``motion`` stem only)."""
+    flow_grid: tuple[int, int] = (18, 32)
+    """Cells to which the flow is pooled (``motion`` stem only)."""
+    stem_channels: int = 32
+    """Channels of the picture and of the flow before the trunk (``motion`` stem only)."""
     memory: int = 128
     """Frames that are remembered; each frame sees itself and memory - 1 earlier ones."""
     chunk: int = 128
@@ -30,12 +45,20 @@ class PolicyConfig(JsonConfig):
     """Frames per second that the policy plays at."""
 
     def __post_init__(self) -> None:
-        for name in ("trunk_channels", "image_size"):
+        for name in ("trunk_channels", "image_size", "flow_size", "flow_grid"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.hidden % self.heads:
             raise ValueError(f"hidden size {self.hidden} is not a multiple of {self.heads} attention heads")
         if self.memory < 1:
             raise ValueError(f"memory must be at least 1 frame, got {self.memory}")
+        _ = self.inputs  # raises for a flow that cannot be
+
+    @property
+    def inputs(self) -> InputShape:
+        """How it wants its frames."""
+        if self.stem == "motion":
+            return InputShape(self.image_size, self.resize, self.rate, self.flow_size, self.flow_grid)
+        return InputShape(self.image_size, self.resize, self.rate)
 
 
 def vpt(width: int) -> PolicyConfig:
@@ -48,22 +71,20 @@ PRESETS: dict[str, PolicyConfig] = {
     "debug": PolicyConfig(
         hidden=32, heads=2, layers=1, trunk_channels=(4, 8), image_size=(32, 32), memory=8, chunk=8, temperature=1.0
     ),
+    "debug_motion": PolicyConfig(
+        stem="motion", resize="area", image_size=(36, 64), flow_size=(72, 128), flow_grid=(9, 16), stem_channels=8,
+        trunk_channels=(8, 16), hidden=32, heads=2, layers=1, memory=8, chunk=8, temperature=1.0,
+    ),
     "luanti_small": PolicyConfig(
-        hidden=256,
-        heads=4,
-        layers=2,
-        trunk_channels=(24, 48, 64),
-        image_size=(64, 64),
-        memory=64,
-        chunk=64,
-        temperature=1.0,
+        stem="motion", resize="area", image_size=(72, 128), trunk_channels=(48, 64), hidden=256, heads=4, layers=2,
+        memory=64, chunk=64, temperature=1.0,
     ),
     "vpt_1x": vpt(1),
     "vpt_2x": vpt(2),
     "vpt_3x": vpt(3),
-}
-"""``debug`` is for tests; ``luanti_small`` learns the embedded game on two cores; ``vpt_1x``, ``vpt_2x`` and ``vpt_3x`` are
-the published models."""
+}  # fmt: skip
+"""``debug`` and ``debug_motion`` are for tests; ``luanti_small`` learns the embedded game on two cores; ``vpt_1x``,
+``vpt_2x`` and ``vpt_3x`` are the published models."""
 
 
 def preset(name: str) -> PolicyConfig:

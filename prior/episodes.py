@@ -1,15 +1,13 @@
-"""Episodes to clone: frames at the policy's size, memory-mapped, beside joint actions and what each frame counts.
+"""Episodes to clone: what the policy reads of frames, decoded once (data/input_cache.py), beside joint actions and weights.
 
-Decoding and scaling are done the first time a video is used and kept under a name made from the file's content and the
-size, so that a changed file is never mistaken for an old one. Actions are small and read anew each time: other labels or
-other choices need no decoding.
+Actions are small and read anew each time: other labels or other choices need no decoding.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,19 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import ActionTrack
-from data.contractor_frames import agent_frame
-from data.contractor_record import FIELD_ERRORS, Record, read_records
+from data.contractor_record import FIELD_ERRORS, read_records
 from data.cursor import Cursor
-from data.files import folder_once, sha256_file
+from data.files import sha256_file
+from data.frame_inputs import FrameInputs
+from data.input_cache import cached_inputs
 from data.joint_actions import JointActions
 from data.labels import LabelTable
 from data.recording import Recording
-from data.resample import TickFrame, at_rate
-from data.video import VideoReader
 from prior.config import PolicyConfig
-
-VERSION = 1
-"""Raise when a frame is made in another way."""
 
 Nulls = Literal["drop", "mask", "keep"]
 """What to do with frames in which nothing was done. ``drop``: leave them out, so that memory does not see them, either (VPT's
@@ -53,14 +47,14 @@ class Choices:
 class Episode:
     """T frames of one stretch of play.
 
-    images: uint8 (N, H, W, 3), memory-mapped, of which ``rows`` int64 (T,) are the episode's frames. buttons, camera: int64
+    inputs: of N frames of a video, memory-mapped, of which ``rows`` int64 (T,) are the episode's frames. buttons, camera: int64
     (T,), joint numbers. weight: float32 (T,), how much each counts in the loss. first: bool (T,), where something new begins
     and what was before is to be forgotten: at the start, and at cuts.
     """
 
     name: str
     player: str
-    images: NDArray[np.uint8]
+    inputs: FrameInputs
     rows: NDArray[np.int64]
     buttons: NDArray[np.int64]
     camera: NDArray[np.int64]
@@ -74,7 +68,7 @@ class Episode:
 def episode_of(
     name: str,
     player: str,
-    images: NDArray[np.uint8],
+    inputs: FrameInputs,
     track: ActionTrack,
     choices: Choices,
     sure: NDArray[np.float32] | None = None,
@@ -94,49 +88,30 @@ def episode_of(
         # A cut in a dropped frame shows in the next one that is kept.
         first = np.diff(np.cumsum(first)[rows], prepend=0) > 0
     first[:1] = True
-    return Episode(name, player, images, rows, buttons[rows], camera[rows], weight[rows], first)
+    return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first)
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-def frames_of(recording: Recording, config: PolicyConfig, cache: Path) -> NDArray[np.uint8]:
-    """The recording's frames at ``config.rate`` and size, uint8 (N, H, W, 3), made now if ``cache`` has them not.
+def frames_of(recording: Recording, config: PolicyConfig, cache: Path) -> FrameInputs:
+    """What the policy reads of the recording's frames, at ``config.rate``, made now if ``cache`` has it not.
 
     Where the records say that a GUI was open, the cursor is drawn in: contractors' screens were recorded without it.
     Raises ValueError if no frame can be decoded.
     """
-    content = sha256_file(recording.video) + (sha256_file(recording.actions) if recording.actions else "")
-    size = "x".join(map(str, config.image_size))
-    key = hashlib.sha256(f"{content} policy v{VERSION} {size} {config.rate}".encode()).hexdigest()[:24]
-    folder = folder_once(cache / key, lambda fresh: _write(recording, config, fresh))
-    frames = json.loads((folder / "about.json").read_text(encoding="utf-8"))["frames"]
-    return np.memmap(folder / "frames.bin", np.uint8, "r", shape=(frames, *config.image_size, 3))
+    # Recordings from `vpt record` show the cursor, as their games do.
+    if recording.actions is None or "game" in recording.load_meta():
+        return cached_inputs(recording.video, config.inputs, cache)
+    actions = recording.actions
+    drawn = f"cursor {sha256_file(actions)}"
+    return cached_inputs(recording.video, config.inputs, cache, lambda frames: _with_cursor(actions, frames), drawn)
 
 
-def _write(recording: Recording, config: PolicyConfig, folder: Path) -> None:
-    height, width = config.image_size
-    count = 0
-    with VideoReader(recording.video) as reader, (folder / "frames.bin").open("wb") as out:
-        for tick in _with_cursor(recording, at_rate(reader, config.rate)):
-            out.write(agent_frame(tick, (width, height)).tobytes())
-            count += 1
-        problems = list(reader.problems)
-    if not count:
-        raise ValueError(
-            f"{recording.video}: no frame could be decoded ({'; '.join(problems) or 'no reason given'}); get the file again"
-        )
-    about = {"video": str(recording.video), "frames": count, "problems": problems}
-    (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-
-
-def _with_cursor(recording: Recording, ticks: Iterator[TickFrame]) -> Iterator[NDArray[np.uint8]]:
-    records: list[Record | None] = read_records(recording.actions)[0] if recording.actions else []
-    if "game" in recording.load_meta():  # from `vpt record`, whose frames show the cursor, as those of its games do
-        records = []
-    cursor = Cursor()
-    for row, tick in enumerate(ticks):
-        record, rgb = records[row] if row < len(records) else None, tick.rgb
+def _with_cursor(actions: Path, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    records, cursor = read_records(actions)[0], Cursor()
+    for row, rgb in enumerate(frames):
+        record = records[row] if row < len(records) else None
         try:
             if record is not None and record.gui_open:
                 rgb = rgb.copy()
@@ -152,25 +127,25 @@ def _with_cursor(recording: Recording, ticks: Iterator[TickFrame]) -> Iterator[N
 def recorded_episode(recording: Recording, config: PolicyConfig, cache: Path, choices: Choices) -> Episode:
     """A recording with its recorded actions (contractor format). Raises ValueError if the two do not fit."""
     track = recording.load_actions().actions
-    images = frames_of(recording, config, cache)
-    if abs(len(images) - len(track)) > 1:  # contractor recordings are known to differ by one
+    inputs = frames_of(recording, config, cache)
+    if abs(len(inputs) - len(track)) > 1:  # contractor recordings are known to differ by one
         raise ValueError(
-            f"{recording.video}: {len(images)} frames at {config.rate} Hz but {len(track)} action records in "
+            f"{recording.video}: {len(inputs)} frames at {config.rate} Hz but {len(track)} action records in "
             f"{recording.actions}; expected as many. Is the video cut, or recorded at another rate?"
         )
     player = str(recording.load_meta().get("player", "")) if recording.meta else ""
-    count = min(len(images), len(track))
-    return episode_of(recording.name, player, images, track[:count], choices)
+    count = min(len(inputs), len(track))
+    return episode_of(recording.name, player, inputs, track[:count], choices)
 
 
 def labelled_episode(recording: Recording, table: Path, config: PolicyConfig, cache: Path, choices: Choices) -> Episode:
     """A video with the labels of an inverse dynamics model (``vpt label``). Raises ValueError if the two do not fit."""
     labels = LabelTable.read(table)
     # The labels alone decide: what was recorded beside the video, if anything was, is not looked at.
-    images = frames_of(Recording(recording.video), config, cache)
-    if len(images) != len(labels):
+    inputs = frames_of(Recording(recording.video), config, cache)
+    if len(inputs) != len(labels):
         raise ValueError(
-            f"{table}: {len(labels)} labels, but {recording.video} has {len(images)} frames at {config.rate} Hz; expected as "
+            f"{table}: {len(labels)} labels, but {recording.video} has {len(inputs)} frames at {config.rate} Hz; expected as "
             "many. Label the video again."
         )
     sure = np.ones(len(labels), np.float32)
@@ -178,7 +153,7 @@ def labelled_episode(recording: Recording, table: Path, config: PolicyConfig, ca
         sure = (~labels.low_confidence).astype(np.float32)
     elif choices.doubts == "weight":
         sure = np.minimum(labels.conf_buttons, labels.conf_camera)
-    return episode_of(recording.name, "", images, labels.to_actions(), choices, sure, labels.cut)
+    return episode_of(recording.name, "", inputs, labels.to_actions(), choices, sure, labels.cut)
 
 
 def load_episodes(
@@ -193,9 +168,8 @@ def load_episodes(
 
     labels: a folder of NAME.parquet, whose labels take the place of what was recorded; None for the recorded actions.
     """
-    usable: list[Episode] = []
-    refused: list[str] = []
-    for recording in recordings:
+
+    def load(recording: Recording) -> Episode | str:
         try:
             if labels is None:
                 episode = recorded_episode(recording, config, cache, choices)
@@ -206,8 +180,13 @@ def load_episodes(
                 episode = labelled_episode(recording, table, config, cache, choices)
             if not episode.weight.any():
                 raise ValueError(f"{recording.video}: no frame in it to learn from (nulls {choices.nulls})")
-            usable.append(episode)
         except ValueError as error:
-            refused.append(str(error))
-        progress()
-    return usable, refused
+            return str(error)
+        finally:
+            progress()
+        return episode
+
+    # Decoding and scaling leave the interpreter free; what is one after the other in a video runs beside that of the next.
+    with ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 2)) as pool:
+        loaded = list(pool.map(load, recordings))
+    return [e for e in loaded if isinstance(e, Episode)], [e for e in loaded if isinstance(e, str)]

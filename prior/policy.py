@@ -23,6 +23,7 @@ from prior.nn.impala import ImageTrunk, ready_for_inference
 from prior.nn.layers import dense
 from prior.nn.linear import pack_linears
 from prior.nn.memory import Memory
+from prior.nn.motion_stem import MotionStem
 from prior.nn.transformer import FrameTransformer
 
 BUTTON_CHOICES = 8641
@@ -42,10 +43,26 @@ class PolicyOutput:
     latents: Tensor
 
 
+class PreviousFrameStem(MotionStem):
+    """The motion stem, looking from each frame back to the one before."""
+
+    def forward(self, images_NHWC: Tensor, motion_NChw: Tensor) -> Tensor:  # type: ignore[override]
+        """uint8 (N, H, W, 6), frames and those before them, and the flow from those -> (N, D)."""
+        return super().forward(images_NHWC[..., :3], images_NHWC[..., 3:], motion_NChw, ahead=False)
+
+
 class _Net(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.img_process = ImageTrunk((*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False)
+        self.img_process: ImageTrunk | PreviousFrameStem
+        if config.stem == "motion":
+            self.img_process = PreviousFrameStem(
+                config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden
+            )
+        else:
+            self.img_process = ImageTrunk(
+                (*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False
+            )
         self.recurrent_layer = FrameTransformer(
             config.hidden, config.heads, config.layers, config.memory, True, config.mlp_ratio, config.mlp_relu
         )
@@ -84,7 +101,10 @@ class Policy(nn.Module):
         streams: how many streams act at a time, a frame each; on CPUs this keeps a second copy of the large weights. Training
         the policy further ends all of it.
         """
-        ready_for_inference(self, self.net.img_process, dtype or self.dtype)
+        if isinstance(self.net.img_process, ImageTrunk):
+            ready_for_inference(self, self.net.img_process, dtype or self.dtype)
+        else:
+            self.to(dtype or self.dtype)
         if streams is not None:
             pack_linears(self, streams)
         return self
@@ -94,8 +114,20 @@ class Policy(nn.Module):
         config = self.config
         return Memory.empty(batch, config.memory, config.hidden, config.layers, self.device, self.dtype)
 
-    def frame_features(self, images_NHWC: Tensor) -> Tensor:
-        """uint8 (N, H, W, 3), RGB, of ``config.image_size`` -> (N, D)."""
+    def frame_features(self, images_NHWC: Tensor, motion_NChw: Tensor | None = None) -> Tensor:
+        """What is seen in N frames -> (N, D). See :class:`data.frame_inputs.Views`.
+
+        images: uint8 (N, H, W, 3), RGB, of ``config.image_size``; for motion stems (N, H, W, 6), and the motion (N, C, h, w).
+        """
+        if isinstance(self.net.img_process, PreviousFrameStem):
+            if motion_NChw is None or images_NHWC.shape[-1] != 6:
+                raise ValueError(
+                    "this policy reads motion: expected images (N, H, W, 6), each frame with the one before it, and the motion "
+                    f"between them, got images {tuple(images_NHWC.shape)} and {'no' if motion_NChw is None else 'a'} motion; "
+                    "data.frame_inputs.Eye and views_of make both"
+                )
+            seen: Tensor = self.net.img_process(images_NHWC, motion_NChw)
+            return seen
         pixels = images_NHWC.to(self.net.img_process.input_dtype).permute(0, 3, 1, 2) / 255.0
         out: Tensor = self.net.img_process(pixels)
         return out
@@ -117,17 +149,19 @@ class Policy(nn.Module):
         )
 
     def forward(
-        self, images_BTHWC: Tensor, memory: Memory, first_BT: Tensor | None = None
+        self, images_BTHWC: Tensor, memory: Memory, first_BT: Tensor | None = None, motion_BTChw: Tensor | None = None
     ) -> tuple[PolicyOutput, Memory]:
         """uint8 (B, T, H, W, 3) -> what to do in each frame, and the memory after the last one.
 
+        Motion stems want images (B, T, H, W, 6) and the motion: see :meth:`frame_features`.
         first_BT: bool, True where an episode begins; None where none does. (The published code reads the first column alone
         and ignores the others in silence: :func:`as_published`.)
         """
         batch, frames = images_BTHWC.shape[:2]
         if first_BT is None:
             first_BT = torch.zeros(batch, frames, dtype=torch.bool, device=images_BTHWC.device)
-        features = self.frame_features(images_BTHWC.flatten(0, 1)).view(batch, frames, -1)
+        motion = None if motion_BTChw is None else motion_BTChw.flatten(0, 1)
+        features = self.frame_features(images_BTHWC.flatten(0, 1), motion).view(batch, frames, -1)
         latents, memory = self.latents(features, memory, first_BT)
         return self.heads(latents), memory
 

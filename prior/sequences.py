@@ -20,15 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.frame_inputs import views_of
 from prior.episodes import Episode
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """images: uint8 (B, T, H, W, 3); first: bool (B, T), True where what was before is to be forgotten; buttons, camera:
-    int64 (B, T), joint numbers; weight: float32 (B, T)."""
+    """images: uint8 (B, T, H, W, 3), motion: float16 (B, T, C, h, w), see :class:`data.frame_inputs.Views`; first: bool (B, T),
+    True where what was before is to be forgotten; buttons, camera: int64 (B, T), joint numbers; weight: float32 (B, T)."""
 
     images: Tensor
+    motion: Tensor
     first: Tensor
     buttons: Tensor
     camera: Tensor
@@ -87,10 +89,7 @@ class SequenceLoader:
         epoch, at = divmod(step, self.steps_an_epoch)
         order, ends = _film(self, epoch)
         rows = [self._chunk(order, ends, slot, at) for slot in range(self.slots)[slots]]
-        images, first, buttons, camera, weight = (
-            torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)
-        )
-        return Chunks(images, first, buttons, camera, weight)
+        return Chunks(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _chunk(
         self, order: NDArray[np.int64], ends: NDArray[np.int64], slot: int, at: int
@@ -106,12 +105,14 @@ class SequenceLoader:
             part = slice(inside, inside + end - start)
             first = episode.first[part].copy()
             first[0] |= start == begin
-            images = np.asarray(episode.images[episode.rows[part]])
-            pieces.append((images, first, episode.buttons[part], episode.camera[part], episode.weight[part]))
+            # Where the loader alone begins anew, there is a frame before, and a player would have seen it.
+            seen = views_of(episode.inputs, episode.rows[part], episode.first[part])
+            actions = episode.buttons[part], episode.camera[part], episode.weight[part]
+            pieces.append((seen.images, seen.motion, first, *actions))
             start = end
         joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
         if at == 0:
-            joined[1][0] = True  # a slot's piece of the film has nothing to do with its piece of the last epoch
+            joined[2][0] = True  # a slot's piece of the film has nothing to do with its piece of the last epoch
         return tuple(joined)
 
     def film(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

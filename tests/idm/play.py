@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from data.actions import BUTTON_INDEX, ActionTrack
+from data.frame_inputs import FrameInputs, InputMaker
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
-from idm.inputs import FrameInputs, InputMaker
 
 PIXELS_A_DEGREE = 2
 
@@ -37,5 +37,5 @@ def turning_world(frames: int, seed: int, size: tuple[int, int] = (72, 128)) -> 
 def recording(config: IDMConfig, frames: int, seed: int, player: str = "tester") -> CachedRecording:
     pictures, actions = turning_world(frames, seed)
     return CachedRecording(
-        f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config).stream(pictures))), actions
+        f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config.inputs).stream(pictures))), actions
     )

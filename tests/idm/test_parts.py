@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from data.actions import BUTTON_INDEX, ActionTrack
+from data.frame_inputs import InputMaker
 from idm.augment import colour_jitter, mirror, tilt
 from idm.calibration import Calibration, decode_held, fit, sigmoid
 from idm.clips import ClipSampler
 from idm.config import IDMConfig, preset
-from idm.inputs import InputMaker
 from idm.loss import camera_targets, event_weights
 from idm.model import QUANTIZER
 from tests.idm.play import PIXELS_A_DEGREE, recording, turning_world
@@ -17,7 +17,7 @@ from tests.idm.play import PIXELS_A_DEGREE, recording, turning_world
 
 def test_flow_grid_measures_the_turn_of_the_same_frame() -> None:
     pictures, actions = turning_world(60, seed=2)
-    inputs = next(InputMaker(preset("debug"), threads=2, block=60).stream(pictures))
+    inputs = next(InputMaker(preset("debug").inputs, threads=2, block=60).stream(pictures))
     flow = np.median(inputs.motion[:, :2].astype(float).reshape(60, 2, -1), axis=2) * 4
     np.testing.assert_allclose(flow[:-1, 0], -PIXELS_A_DEGREE * actions.camera[:-1, 1], atol=0.3)
     np.testing.assert_allclose(flow[:-1, 1], -PIXELS_A_DEGREE * actions.camera[:-1, 0], atol=0.3)
@@ -26,7 +26,10 @@ def test_flow_grid_measures_the_turn_of_the_same_frame() -> None:
 
 def test_flow_does_not_depend_on_threads_or_blocks() -> None:
     pictures, _ = turning_world(50, seed=5)
-    runs = [list(InputMaker(preset("debug"), threads, block).stream(pictures)) for threads, block in ((1, 50), (3, 7))]
+    runs = [
+        list(InputMaker(preset("debug").inputs, threads, block).stream(pictures))
+        for threads, block in ((1, 50), (3, 7))
+    ]
     one, many = (np.concatenate([part.motion for part in run]) for run in runs)
     np.testing.assert_array_equal(one, many)
 
@@ -69,8 +72,10 @@ def test_mirroring_turns_yaw_and_sides_and_is_its_own_inverse() -> None:
 def test_mirrored_flow_is_the_flow_of_the_mirrored_video() -> None:
     config = preset("debug")
     pictures, _ = turning_world(30, seed=7)
-    straight = next(InputMaker(config, block=30).stream(pictures)).motion.astype(float)
-    flipped = next(InputMaker(config, block=30).stream([p[:, ::-1].copy() for p in pictures])).motion.astype(float)
+    straight = next(InputMaker(config.inputs, block=30).stream(pictures)).motion.astype(float)
+    flipped = next(InputMaker(config.inputs, block=30).stream([p[:, ::-1].copy() for p in pictures])).motion.astype(
+        float
+    )
     guess = straight[..., ::-1] * np.array([-1, 1, 1, 1, 1, 1, 1])[:, None, None]
     assert np.corrcoef(guess[:, 0].ravel(), flipped[:, 0].ravel())[0, 1] > 0.97
 
@@ -81,8 +86,8 @@ def test_tilted_flow_is_the_flow_of_the_tilted_video() -> None:
     none = np.zeros((30, 0, 1, 1), np.float16)
     for seed in range(3):
         tilted, _ = tilt(np.stack(pictures), none, np.random.default_rng(seed), degrees=25)
-        straight = next(InputMaker(config, block=30).stream(pictures))
-        seen = next(InputMaker(config, block=30).stream(list(tilted))).motion.astype(float)
+        straight = next(InputMaker(config.inputs, block=30).stream(pictures))
+        seen = next(InputMaker(config.inputs, block=30).stream(list(tilted))).motion.astype(float)
         _, guess = tilt(straight.images, straight.motion, np.random.default_rng(seed), degrees=25)
         inner = (slice(None), slice(0, 2), slice(2, -2), slice(2, -2))
         error = np.abs(guess[inner] - seen[inner]).mean()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from data.frame_inputs import FrameInputs, InputMaker
 from idm.config import preset
-from idm.inputs import FrameInputs, InputMaker
 from idm.model import InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
 from tests.idm.play import turning_world
@@ -19,7 +19,7 @@ def model(request: pytest.FixtureRequest) -> InverseDynamicsModel:
 
 def run(model: InverseDynamicsModel, pictures: list[np.ndarray], first: int = 0) -> list[RawPredictions]:
     predictor = WindowPredictor(model)
-    maker = InputMaker(model.config, block=predictor.block)
+    maker = InputMaker(model.config.inputs, block=predictor.block)
     begin = max(first - 1, 0)
     return list(predictor.predict(maker.stream(pictures[begin * predictor.block :]), begin, first))
 
@@ -47,9 +47,11 @@ def test_every_frame_is_predicted_once_and_resuming_changes_nothing(model: Inver
 def test_features_at_a_seam_see_the_true_neighbours(model: InverseDynamicsModel) -> None:
     pictures, _ = turning_world(48, seed=3)
     predictor, halo = WindowPredictor(model), model.config.halo
-    blocks = list(InputMaker(model.config, block=predictor.block).stream(pictures))
+    blocks = list(InputMaker(model.config.inputs, block=predictor.block).stream(pictures))
     cut = torch.cat([features for _, features in predictor.features(blocks)])
-    joined = FrameInputs.join([FrameInputs.blank(halo, model.config), *blocks, FrameInputs.blank(halo, model.config)])
+    joined = FrameInputs.join(
+        [FrameInputs.blank(halo, model.config.inputs), *blocks, FrameInputs.blank(halo, model.config.inputs)]
+    )
     with torch.no_grad():
         once = model.frame_features(torch.from_numpy(joined.images), torch.from_numpy(joined.motion))
     torch.testing.assert_close(cut, once, atol=1e-5, rtol=1e-4)

@@ -7,19 +7,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from data.frame_inputs import FrameInputs, InputMaker, views_of
 from prior.agent import PolicyAgent
 from prior.config import preset
 from prior.policy import Policy
 
 
-@pytest.fixture(scope="module")
-def policy() -> Policy:
+def made(name: str) -> Policy:
     torch.manual_seed(0)
-    made = Policy(preset("debug"))
-    for parameter in made.parameters():
+    policy = Policy(preset(name))
+    for parameter in policy.parameters():
         if parameter.requires_grad and parameter.ndim > 1:
             parameter.data.mul_(3)
-    return made
+    return policy
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return made("debug")
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +32,37 @@ def frames() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (12, 36, 64, 3), dtype=np.uint8)
 
 
-def test_the_likeliest_actions_are_the_policys_own(policy: Policy, frames: NDArray[np.uint8]) -> None:
-    agent = PolicyAgent(policy, deterministic=True)
+@pytest.mark.parametrize("name", ["debug", "debug_motion"])
+def test_the_likeliest_actions_are_the_policys_own(name: str, frames: NDArray[np.uint8]) -> None:
+    """Frame by frame, the agent does what the policy says of the whole video as training sees it."""
+    policy = made(name)
+    agent, shape = PolicyAgent(policy, deterministic=True), policy.config.inputs
+    agent.joint([frames[5]])
+    agent.reset()
     chosen = [agent.joint([frame])[0][0] for frame in frames]
-    small = torch.from_numpy(np.stack([agent._resize(frame) for frame in frames]))[None]
+    rows, first = np.arange(len(frames)), np.arange(len(frames)) == 0
+    views = views_of(FrameInputs.join(list(InputMaker(shape, block=5).stream(frames))), rows, first)
+    images, motion = torch.from_numpy(views.images)[None], torch.from_numpy(views.motion)[None]
     with torch.no_grad():
-        out, _ = policy(small, policy.empty_memory(1))
+        out, _ = policy(images, policy.empty_memory(1), motion_BTChw=motion)
     assert chosen == out.buttons[0].argmax(-1).tolist()
     action = agent.act({"pov": frames[0]})
     assert set(action.to_env()) == set(agent.act({"pov": frames[1]}).to_env())
+
+
+def test_a_policy_that_reads_motion_sees_the_past_alone(frames: NDArray[np.uint8]) -> None:
+    inputs = FrameInputs.join(list(InputMaker(preset("debug_motion").inputs).stream(frames)))
+    rows, first = np.array([2, 3, 5, 9]), np.array([True, False, False, False])
+    views = views_of(inputs, rows, first)
+    np.testing.assert_array_equal(views.images[..., :3], inputs.images[rows])
+    np.testing.assert_array_equal(
+        views.images[..., 3:], inputs.images[[2, 2, 4, 8]]
+    )  # dropped frames are seen as the past
+    np.testing.assert_array_equal(
+        views.motion, inputs.motion[[2, 2, 4, 8]] * np.array([0, 1, 1, 1])[:, None, None, None]
+    )
+    with pytest.raises(ValueError, match=r"reads motion: expected images \(N, H, W, 6\)"):
+        made("debug_motion").frame_features(torch.zeros(1, 36, 64, 3, dtype=torch.uint8))
 
 
 def test_streams_play_as_if_alone_and_are_reset_alone(policy: Policy, frames: NDArray[np.uint8]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 
 from data.files import sha256_file
+from data.frame_inputs import FrameInputs, InputMaker
 from data.readers import FrameReader, open_reader
 from data.resample import ResampleReport, at_rate
 from data.scratch import Scratch
@@ -31,7 +32,6 @@ from data.video import probe
 from data.video_index import IrregularVideo
 from idm.blocks import Block, input_blocks
 from idm.config import IDMConfig
-from idm.inputs import FrameInputs, InputMaker
 from vpt_pipeline.cluster.wire import Arrays, receive, send
 
 
@@ -66,7 +66,7 @@ class _Watched:
 
 def _answer(say: _Watched, asked: dict[str, Any], arrays: Arrays, scratch: Scratch) -> None:
     config = IDMConfig.from_dict(asked["config"])
-    maker = InputMaker(config, threads=1, block=asked["block"])
+    maker = InputMaker(config.inputs, threads=1, block=asked["block"])
     with scratch.local(asked["url"], asked["stamp"]) as path:
         if "span" in asked:
             span = TickSpan(

@@ -20,10 +20,10 @@ from typing import Any, Literal
 import torch
 
 from data.ahead import ahead
+from data.frame_inputs import FrameInputs
 from idm.blocks import Block, Ticks
 from idm.checkpoint import load_model
 from idm.config import IDMConfig
-from idm.inputs import FrameInputs
 from idm.labelling import BLOCKS_A_PART, RawLabels, predict_span
 from idm.predict import RawPredictions, WindowPredictor
 from prior.nn.allocator import keep_freed_memory

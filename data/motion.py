@@ -1,4 +1,4 @@
-"""Optical flow between neighbouring frames, pooled to a small grid: what the motion stem sees instead of learning it.
+"""Optical flow between neighbouring frames, pooled to a small grid: what motion stems see instead of learning it.
 
 Dense inverse search (Kroeger et al. 2016, OpenCV's DIS) costs under a millisecond a frame at 320x180, finds large turns
 through its pyramid, and needs no training. One thread each, because its result depends on the number of stripes.
@@ -47,7 +47,3 @@ class MotionExtractor:
             ]
         )  # fmt: skip
         return np.asarray(np.clip(grid, -64, 64), np.float16)
-
-    def still(self) -> NDArray[np.float16]:
-        """The grid of a frame without a successor: no motion, no change."""
-        return np.zeros((CHANNELS, *self.grid), np.float16)
