@@ -1,6 +1,7 @@
 """Let agents play the embedded game's tasks and judge them: means with bootstrap intervals, success rates, videos.
 
-    vpt evaluate runs/prior random scripted --tasks travel logs dirt --episodes 30
+    vpt evaluate runs/prior random scripted --task travel logs dirt --episodes 30
+    vpt evaluate runs/prior random --task freeplay --seconds 60     # all tasks' measures of the same episodes
 
 Every agent begins at the same places with the same things in hand. A game that dies is started again; an episode that cannot be
 run counts as that, not as zero. Finished episodes are kept in OUT/episodes.jsonl, so the same command again goes on.
@@ -16,6 +17,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich.table import Table
 
 from data.files import write_json_atomic
@@ -34,8 +36,8 @@ class EvaluateConfig:
 
     agents: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Who plays: policies (folders of `vpt train-prior`, published NAME.model), random, scripted or scripted:STYLE."""
-    tasks: tuple[str, ...] = ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")
-    """What is played."""
+    task: tuple[str, ...] = ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")
+    """What is played. In freeplay nothing is asked, and the measures of all tasks are told: the way to judge priors."""
     episodes: int = 10
     """Of each task by each agent."""
     seconds: float | None = None
@@ -57,11 +59,12 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Score:
-    """An agent at a task. mean and interval (95 %, percentile bootstrap over episodes) of the episodes that ran; success: share
-    of them that reached the goal; failed: episodes that did not run."""
+    """An agent at a task. measure: the task whose measure; mean and interval (95 %, percentile bootstrap over episodes): of
+    the episodes that ran; success: share of them that reached the goal; failed: episodes that did not run."""
 
     agent: str
     task: str
+    measure: str
     unit: str
     episodes: int
     failed: int
@@ -70,31 +73,44 @@ class Score:
     success: float | None
 
 
-def score(rollouts: Sequence[Rollout]) -> Score:
-    """Of the episodes of one agent at one task."""
+def bootstrap(results: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of episodes (percentiles); None for fewer than two."""
+    if len(results) < 2:
+        return None
+    dice = np.random.default_rng(0)
+    means = results[dice.integers(len(results), size=(DRAWS, len(results)))].mean(1)
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def score(rollouts: Sequence[Rollout], measure: str | None = None) -> Score:
+    """Of the episodes of one agent at one task, by the task's own measure or another task's."""
     first = rollouts[0]
-    results = np.array([r.result for r in rollouts if r.result is not None], float)
-    interval = None
-    if len(results) > 1:
-        dice = np.random.default_rng(0)
-        means = results[dice.integers(len(results), size=(DRAWS, len(results)))].mean(1)
-        interval = (float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975)))
-    reached = [r.success for r in rollouts if r.success is not None]
+    measure = measure or first.task
+    task = TASKS[measure]
+    results = np.array([r.measures[measure] for r in rollouts if r.measures is not None], float)
     return Score(
         first.agent,
         first.task,
-        TASKS[first.task].unit,
+        measure,
+        task.unit,
         len(results),
         len(rollouts) - len(results),
         float(results.mean()) if len(results) else None,
-        interval,
-        sum(reached) / len(reached) if reached else None,
+        bootstrap(results),
+        float((results >= task.goal).mean()) if task.goal and len(results) else None,
     )
+
+
+def scores_of(rollouts: Sequence[Rollout]) -> list[Score]:
+    """Of each agent at each task."""
+    pairs = dict.fromkeys((r.task, r.agent) for r in rollouts)
+    groups = [[r for r in rollouts if (r.task, r.agent) == pair] for pair in pairs]
+    return [score(group, measure) for group in groups for measure in TASKS[group[0].task].shown]
 
 
 def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
     """Every episode that a config asks for. Raises ValueError for unknown tasks and agents."""
-    for task in config.tasks:
+    for task in config.task:
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
     for agent in config.agents:
@@ -103,7 +119,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
         raise ValueError(f"episodes is {config.episodes} and workers {config.workers}; expected at least 1 of each")
     plans = []
     for number in range(config.episodes):
-        for task in config.tasks:
+        for task in config.task:
             for agent in config.agents:
                 video = None
                 if number < config.videos:
@@ -201,12 +217,11 @@ def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:
 def table_of(scores: Sequence[Score]) -> list[list[str]]:
     """Rows of text: a heading, then a task a row, an agent a column."""
     agents = list(dict.fromkeys(s.agent for s in scores))
-    tasks = list(dict.fromkeys(s.task for s in scores))
     rows = [["task", *map(_label, agents)]]
-    for task in tasks:
-        here = {s.agent: s for s in scores if s.task == task}
-        unit = next(iter(here.values())).unit
-        rows.append([f"{task} ({unit})", *(_cell(here.get(agent)) for agent in agents)])
+    for task, measure, unit in dict.fromkeys((s.task, s.measure, s.unit) for s in scores):
+        here = {s.agent: s for s in scores if (s.task, s.measure) == (task, measure)}
+        name = task if task == measure else f"{task}: {measure}"
+        rows.append([f"{name} ({unit})", *(_cell(here.get(agent)) for agent in agents)])
     return rows
 
 
@@ -226,8 +241,7 @@ def evaluate(config: EvaluateConfig) -> list[Score]:
     plans = plans_of(config)
     with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
         rollouts = play_all(plans, config.out / "episodes.jsonl", config.workers, bar.advance)
-    pairs = dict.fromkeys((r.task, r.agent) for r in rollouts)
-    scores = [score([r for r in rollouts if (r.task, r.agent) == pair]) for pair in pairs]
+    scores = scores_of(rollouts)
     write_json_atomic(config.out / "summary.json", [asdict(s) for s in scores])
     heading, *rows = table_of(scores)
     lines = ["| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *rows)]

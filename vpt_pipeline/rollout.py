@@ -42,7 +42,8 @@ class RolloutPlan:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What came of it. result: the task's measure, None if the episode failed to run, which is not the same as 0."""
+    """What came of it. result: the task's measure, None if the episode failed to run, which is not the same as 0. measures:
+    what each task's measure makes of the same episode."""
 
     agent: str
     task: str
@@ -56,6 +57,7 @@ class Rollout:
     presses: dict[str, int] | None = None
     video: str | None = None
     error: str = ""
+    measures: dict[str, float] | None = None
 
 
 def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: None) -> Rollout:
@@ -79,9 +81,11 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
     world = task.episode(plan.seed).map_seed
     agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.temperature, plan.deterministic)
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
-    truth, meter, begun = cast(GameTruth, info), task.measure(), time.monotonic()
+    truth, begun = cast(GameTruth, info), time.monotonic()
+    meters = {name: other.measure() for name, other in TASKS.items()}
     agent.reset({**observation, "truth": truth})
-    result, held, presses, steps = meter.update(truth), frozenset[str](), Counter[str](), 0
+    results = {name: meter.update(truth) for name, meter in meters.items()}
+    held, presses, steps = frozenset[str](), Counter[str](), 0
     with contextlib.ExitStack() as stack:
         video = records = None
         if plan.video is not None:
@@ -97,9 +101,11 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
                 video.write(frame)
                 write_step(records, action, seen, truth, plan.size[1])
             presses.update(action.buttons - held)
-            held, steps, result = action.buttons, steps + 1, meter.update(truth)
+            held, steps = action.buttons, steps + 1
+            results = {name: meter.update(truth) for name, meter in meters.items()}
             if steps % 20 == 0:
                 tell(20)
+    result = results[plan.task]
     return Rollout(
         plan.agent,
         plan.task,
@@ -112,4 +118,5 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
         round(time.monotonic() - begun, 2),
         dict(sorted(presses.items())),
         None if plan.video is None else str(plan.video),
+        measures=results,
     )

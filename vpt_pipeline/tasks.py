@@ -99,6 +99,11 @@ class Task:
     map_seeds: tuple[int, ...] = (1, 2, 3)
 
     @property
+    def shown(self) -> tuple[str, ...]:
+        """The tasks whose measures tell of an episode: its own, or where one may do as one likes, all."""
+        return (self.name,) if self.goal else tuple(name for name in TASKS if TASKS[name].goal)
+
+    @property
     def episodes(self) -> tuple[TaskEpisode, ...]:
         """The fixed episodes of evaluation."""
         return tuple(self.episode(seed) for seed in EVALUATION_SEEDS)

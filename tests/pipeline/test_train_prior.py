@@ -18,9 +18,10 @@ from tests.idm.play import turning_world
 from tests.pipeline.cluster_jobs import make_model, make_video
 from vpt_pipeline import rollout as rollouts
 from vpt_pipeline.envs.luanti import GameDied
-from vpt_pipeline.evaluate import EvaluateConfig, evaluate, plans_of, score, table_of
+from vpt_pipeline.evaluate import EvaluateConfig, evaluate, plans_of, score, scores_of, table_of
 from vpt_pipeline.label import LabelConfig, label_videos
 from vpt_pipeline.rollout import Rollout, RolloutPlan, roll_out
+from vpt_pipeline.tasks import TASKS
 from vpt_pipeline.train_prior import TrainPriorConfig, train
 
 
@@ -123,9 +124,13 @@ def test_a_game_that_dies_is_started_again_and_one_that_always_dies_has_no_resul
     assert len(begun) == 3 and rollout.result is None and "it crashed" in rollout.error
 
 
+_ALL = dict.fromkeys(TASKS, 0.0)
+
+
 def test_failed_episodes_are_counted_apart_from_results() -> None:
     def one(seed: int, result: float | None) -> Rollout:
-        return Rollout("random", "logs", seed, 1, result, None if result is None else result >= 3)
+        measures = None if result is None else {"logs": result, "dirt": 1.0}
+        return Rollout("random", "logs", seed, 1, result, None, measures=measures)
 
     found = score([one(1, 4.0), one(2, None), one(3, 0.0), one(4, 2.0)])
     assert (found.mean, found.episodes, found.failed) == (2.0, 3, 1)
@@ -133,6 +138,11 @@ def test_failed_episodes_are_counted_apart_from_results() -> None:
     assert found.interval is not None and 0 <= found.interval[0] < 2 < found.interval[1] <= 4
     assert table_of([found])[1][1].endswith("33%, 1 failed to run")
     assert table_of([score([one(1, None)])])[1][1] == "failed to run"
+    free = scores_of(
+        [replace(one(seed, 2.0 * seed), task="freeplay", measures=_ALL | {"logs": seed}) for seed in range(4)]
+    )
+    assert [s.measure for s in free] == [name for name in TASKS if name != "freeplay"]
+    assert [row[0] for row in table_of(free)][2] == "freeplay: logs (logs)" and free[1].mean == 1.5
 
 
 def test_unknown_tasks_and_agents_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""How near does a prior come to the player it copied? Fine-tuned by behavioural cloning on one task, for each of several tasks.
+
+    python -m benchmarks.prior_tasks runs/tasks/logs runs/tasks/dirt runs/tasks/travel --start runs/prior
+
+Each folder holds recordings of one task, whose meta tells which. The prior is fine-tuned on each and plays that task beside the
+prior as it was, random actions and the scripted player, all from the same places. Resumes where it stopped. Writes
+OUT/summary.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from benchmarks.prior_labels import ratio
+from data.files import write_json_atomic
+from data.recording import find_recordings
+from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, score
+from vpt_pipeline.progress import progress_bar
+from vpt_pipeline.rollout import Rollout
+from vpt_pipeline.tasks import TASKS
+from vpt_pipeline.train_prior import TrainPriorConfig, train
+
+
+@dataclass(frozen=True)
+class Args:
+    """Settings."""
+
+    play: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of recordings (`vpt record --task T`), one a task."""
+    start: str | None = None
+    """The prior to begin with; without one, a new policy is trained on each task."""
+    out: Path = Path("runs/prior_tasks")
+    steps: int = 600
+    """Of each fine-tuning."""
+    batch: int = 8
+    learning_rate: float = 3e-4
+    episodes: int = 20
+    seconds: float = 60.0
+    temperature: float = 1.0
+    cache: Path = Path("runs/cache")
+
+
+def main(args: Args) -> None:
+    """Fine-tune, play, and print the table."""
+    tuned, rollouts = {}, []
+    for folder in args.play:
+        task = str(find_recordings(folder)[0].load_meta()["task"])
+        tuned[task] = args.out / task
+        config = TrainPriorConfig(
+            (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
+            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=100,
+        )  # fmt: skip
+        if not (tuned[task] / "model.safetensors").exists():
+            train(config)
+    for task, policy in tuned.items():
+        agents = (str(policy), *([args.start] if args.start else []), "random", "scripted")
+        asked = EvaluateConfig(
+            agents, (task,), args.episodes, args.seconds, out=args.out / "evaluation", temperature=args.temperature
+        )
+        plans = plans_of(replace(asked, videos=2))
+        with progress_bar(f"playing {task}", sum(plan.steps for plan in plans), "frames") as bar:
+            rollouts += play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+
+    told = []
+    print("| task | fine-tuned | before | random | scripted | of the scripted player's |\n|---|---|---|---|---|---|")
+    for task, policy in tuned.items():
+        cells, of = [], {}
+        for agent in (str(policy), args.start, "random", "scripted"):
+            mine: list[Rollout] = [r for r in rollouts if r.task == task and r.agent == agent]
+            if not mine:
+                cells.append("")
+                continue
+            one = score(mine)
+            told.append(one)
+            low, high = one.interval or (float("nan"), float("nan"))
+            cells.append("failed" if one.mean is None else f"{one.mean:.2f} ({low:.2f} to {high:.2f})")
+            of[agent] = np.array([r.result for r in mine if r.result is not None], float)
+        part, low, high = ratio(of[str(policy)], of["scripted"])
+        print(f"| {task} ({TASKS[task].unit}) | {' | '.join(cells)} | {part:.2f} ({low:.2f} to {high:.2f}) |")
+    write_json_atomic(args.out / "summary.json", [vars(one) for one in told])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
