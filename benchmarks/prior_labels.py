@@ -26,6 +26,7 @@ from idm.chart_style import BLUE, FAINT, GREEN, ORANGE, figure, png
 from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Episode, load_episodes
+from prior.nn.precision import Precision
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
 from prior.training import RECIPES, Cloner, finish
@@ -46,6 +47,7 @@ class Args:
     """An inverse dynamics model that was not trained on them."""
     out: Path = Path("runs/prior_labels")
     preset: str = "luanti_small"
+    precision: Precision = "float32"
     steps: int = 1500
     """Of each prior's training."""
     batch: int = 8
@@ -80,10 +82,10 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
     torch.manual_seed(0)
     training = replace(
         RECIPES["scratch"], steps=args.steps, batch=args.batch, learning_rate=args.learning_rate, average=0.995,
-        validate_every=args.steps, precision="float32",
+        precision=args.precision,
     )  # fmt: skip
     loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed)
-    cloner = Cloner(folder, Policy(config), training, loader, judged)
+    cloner = Cloner(folder, Policy(config), training, loader)
     if cloner.step < cloner.steps:
         with progress_bar(f"training {folder.name}", cloner.steps, "steps") as bar:
             bar.skip(cloner.step)
@@ -94,7 +96,7 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
 
             finish(cloner, cloner.run(report))
     cloner.policy = load_policy(folder)[0]
-    cloner.average = []
+    cloner.average, cloner.validation = [], judged
     return cloner.validate()["loss"]
 
 
