@@ -37,12 +37,12 @@ setup(
     ],
     extras_require={
         "viz": VIZ,
-        "cluster": ["ray[default]>=2.40"],  # with Ray's dashboard and metrics
+        "cluster": ["ray[default,train]>=2.40"],  # Ray's dashboard and metrics, and `vpt train-prior --cluster`
         "gpu": ["nvidia-ml-py>=12"],
         "hub": ["huggingface_hub>=0.24"],
         "cloud": ["s3fs>=2024.6", "gcsfs>=2024.6", "huggingface_hub>=0.24"],
         "minerl": ["minerl>=1.0"],
-        "dev": [*VIZ, "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+        "dev": [*VIZ, "ray[train]>=2.40", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
     },
     entry_points={"console_scripts": ["vpt = vpt_pipeline.cli:main"]},
 )

@@ -36,7 +36,8 @@ from idm.checkpoint import load_model, save_model
 from idm.config import IDMConfig, preset
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
-from vpt_pipeline.cluster.fleet import FleetSettings, connect, decoders_for
+from vpt_pipeline.cluster.connect import connect
+from vpt_pipeline.cluster.fleet import FleetSettings, decoders_for
 from vpt_pipeline.cluster.worker import WorkerSettings, model_threads
 
 _BLOCKS_A_ROW = 8

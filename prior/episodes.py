@@ -163,10 +163,12 @@ def load_episodes(
     cache: Path,
     choices: Choices,
     progress: Callable[[], None] = lambda: None,
+    begin: float = 0.0,
 ) -> tuple[list[Episode], list[str]]:
     """Every episode that can be used, and a message for each that cannot.
 
     labels: a folder of NAME.parquet, whose labels take the place of what was recorded; None for the recorded actions.
+    begin: at which part of the recordings to begin with; processes that begin apart decode for each other.
     """
 
     def load(recording: Recording) -> Episode | str:
@@ -188,5 +190,7 @@ def load_episodes(
 
     # Decoding and scaling leave the interpreter free; what is one after the other in a video runs beside that of the next.
     with ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 2)) as pool:
-        loaded = list(pool.map(load, recordings))
+        first = round(begin * len(recordings))
+        loaded = list(pool.map(load, recordings[first:] + recordings[:first]))
+    loaded = loaded[len(loaded) - first :] + loaded[: len(loaded) - first]
     return [e for e in loaded if isinstance(e, Episode)], [e for e in loaded if isinstance(e, str)]

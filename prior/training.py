@@ -112,7 +112,7 @@ class Cloner:
         device: str = "cpu",
     ) -> None:
         self.folder, self.training, self.loader, self.validation = folder, training, loader, validation
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank, self.world = process()
         if loader.slots % (self.world * training.accumulate):
             raise ValueError(
                 f"a batch of {loader.slots} cannot be shared by {self.world} processes in {training.accumulate} parts each"
@@ -142,6 +142,11 @@ class Cloner:
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
+        if agreed(self.step) != self.step:
+            raise ValueError(
+                f"{folder}: process {self.rank} goes on from step {self.step}, the first one from another; expected a folder "
+                "that all of them see. Is it on a disk that the machines share?"
+            )
 
     # -- resuming ------------------------------------------------------------------------------------------------------
 
@@ -293,12 +298,29 @@ def finish(cloner: Cloner, policy: Policy) -> None:
 
 
 def start_processes(device: str) -> str:
-    """Join the other processes where ``torchrun`` started this one; returns the device of this one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return device
+    """Join the other processes where ``torchrun`` or Ray Train started this one; returns the device of this one."""
     cuda = device.startswith("cuda")
-    dist.init_process_group("nccl" if cuda else "gloo")
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else device
+    if not dist.is_initialized():  # Ray Train has done it
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            return device
+        dist.init_process_group("nccl" if cuda else "gloo")
+    if cuda and dist.get_world_size() > 1:
+        # Where each process sees one GPU alone, as Ray Train's do, that is the first.
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    return device
+
+
+def process() -> tuple[int, int]:
+    """(which, of how many) processes that train together."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def agreed(value: int) -> int:
+    """What the first of the processes has, in all of them."""
+    values = [value]
+    if process()[1] > 1:
+        dist.broadcast_object_list(values)
+    return values[0]
 
 
 def _parts(slots: int, parts: int) -> list[slice]:

@@ -21,6 +21,11 @@ from rich.progress import (
 console = Console(stderr=True)
 
 
+def hush() -> None:
+    """Say nothing more in this process: another one that does the same speaks."""
+    console.quiet = True
+
+
 class Bar:
     """One line of progress: ``bar.advance(n)``, ``bar.note("loss 1.2")``."""
 
@@ -39,7 +44,7 @@ class Bar:
         text = f"{_pace(rate, self.unit)} {self._note}"
         if self._progress is not None:
             self._progress.update(TaskID(self._task or 0), completed=self._done, note=text)
-        elif time.monotonic() - self._said > 15:
+        elif not console.quiet and time.monotonic() - self._said > 15:
             self._said = time.monotonic()
             of = f"/{self.total}" if self.total else ""
             left = f", about {span((self.total - self._done) / rate)} left" if self.total and rate else ""

@@ -5,14 +5,15 @@
     vpt train-prior house/ --start foundation-1x.model --recipe bc_house
 
 Frames are decoded once into a cache. A share of the recordings is held back to judge by. The same command again resumes a
-stopped run. On several GPUs or machines: torchrun --nproc-per-node 8 -m vpt_pipeline.cli train-prior ...
+stopped run. On several GPUs: torchrun --nproc-per-node 8 -m vpt_pipeline.cli train-prior ... On a Ray cluster: --cluster auto.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,9 +27,23 @@ from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
-from prior.training import RECIPES, Cloner, CloningConfig, finish, start_processes
-from vpt_pipeline.progress import progress_bar, say
+from prior.training import RECIPES, Cloner, CloningConfig, agreed, finish, process, start_processes
+from vpt_pipeline.progress import hush, progress_bar, say
 from vpt_pipeline.train_idm import hold_back, pick_device, tensorboard_writer
+
+
+@dataclass(frozen=True)
+class ClusterTraining:
+    """With --cluster:"""
+
+    workers: int = 0
+    """Processes. 0: as many as the cluster has room for."""
+    cpus: float = 2
+    """CPUs that each takes."""
+    gpus: float | None = None
+    """GPUs that each takes. Default: 1 if the cluster has any, else 0."""
+    failures: int = 3
+    """So often may processes die; training then goes on from its last save."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,10 @@ class TrainPriorConfig:
     """Where decoded frames are kept: 0.9 GB an hour at 64x64, 3.5 GB at 128x128."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
+    cluster: str | None = None
+    """Train on a Ray cluster: local (this machine), auto (the cluster this machine belongs to) or HOST:PORT of its head. DATA,
+    labels and OUT must be where every node sees them."""
+    on: tyro.conf.OmitArgPrefixes[ClusterTraining] = field(default_factory=ClusterTraining)
 
 
 def training_of(config: TrainPriorConfig) -> CloningConfig:
@@ -101,11 +120,14 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
         raise ValueError(f"{len(config.shares)} shares for {len(config.data)} folders; expected as many, or none")
     choices = Choices(config.nulls, config.doubts)
     sources, held = [], []
+    rank, world = process()
     for index, folder in enumerate(config.data):
         labels = config.labels[min(index, len(config.labels) - 1)] if config.labels else None
         recordings = [r for r in find_recordings(folder) if labels is not None or r.actions is not None]
         with progress_bar(f"reading {folder.name}", len(recordings), "recordings") as bar:
-            usable, refused = load_episodes(recordings, labels, policy, config.cache, choices, bar.advance)
+            usable, refused = load_episodes(
+                recordings, labels, policy, config.cache, choices, bar.advance, rank / world
+            )
         for message in refused:
             say(f"[yellow]left out:[/yellow] {message}")
         if not usable:
@@ -138,21 +160,25 @@ def steps_in(
     return max(int(minutes * 60 * (len(times) - 3) / (times[-1] - times[2])), 20)
 
 
+def _steps_begun_with(out: Path) -> int:
+    """The steps of the run in a folder, which keeps the number that it was begun with; 0 if there is none."""
+    begun = out / "training.json"
+    return int(json.loads(begun.read_text(encoding="utf-8"))["training"]["steps"]) if begun.exists() else 0
+
+
 def train(config: TrainPriorConfig) -> dict[str, float]:
     """Train and write the policy; returns the last metrics."""
     training, device = training_of(config), start_processes(pick_device(config.device))
+    if process()[0]:
+        hush()
     policy = new_policy(config, training.seed)
     sources, held = load_sources(config, policy.config)
     chunk = training.chunk or policy.config.chunk
     loader = SequenceLoader(sources, training.batch, chunk, training.seed)
     if config.minutes is not None:
-        begun = config.out / "training.json"
-        if begun.exists():  # a run that was begun keeps the number it was begun with
-            import json
-
-            steps = int(json.loads(begun.read_text(encoding="utf-8"))["training"]["steps"])
-        else:
-            steps = steps_in(config.minutes, config, training, loader, device)
+        steps = agreed(_steps_begun_with(config.out)) or agreed(
+            steps_in(config.minutes, config, training, loader, device)
+        )
         training = dataclasses.replace(training, steps=steps)
     judged = _validation(held, training.batch, chunk)
     cloner = Cloner(config.out, policy, training, loader, judged, device)
@@ -193,7 +219,12 @@ def _validation(held: list[Episode], batch: int, chunk: int) -> SequenceLoader |
 
 
 def main(config: TrainPriorConfig) -> int:
-    metrics = train(config)
+    if config.cluster is not None:
+        from vpt_pipeline.cluster.train import train_on_cluster
+
+        metrics = train_on_cluster(config)
+    else:
+        metrics = train(config)
     if "validation_loss" in metrics:
         say(
             f"on the recordings held back: {metrics['validation_loss']:.3f} nats a frame, the likeliest keys right in "

@@ -10,8 +10,9 @@ from rich.markup import escape
 
 from data.sources import find_sources
 from idm.calibration import Calibration
+from vpt_pipeline.cluster.connect import connect
 from vpt_pipeline.cluster.ending import write_ending
-from vpt_pipeline.cluster.fleet import Fleet, FleetSettings, Lost, connect
+from vpt_pipeline.cluster.fleet import Fleet, FleetSettings, Lost
 from vpt_pipeline.cluster.job import Job, JobSettings, find_version, only_driver
 from vpt_pipeline.cluster.progress import Meter
 from vpt_pipeline.cluster.verify import repair

@@ -6,8 +6,6 @@ who failed. Ray's own restarts and retries are off; without a bound they try a v
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,25 +51,6 @@ class _Worker:
     tasks: dict[Any, Task] = field(default_factory=dict)
     stats: dict[str, float] = field(default_factory=lambda: {"wall_s": 0.0, "model_s": 0.0})
     asked: Any = None
-
-
-def connect(address: str) -> None:
-    """Join a Ray cluster ("local" starts one on this machine). Raises ValueError where there is none."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if ray.is_initialized():
-        return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    if address == "local":
-        options |= {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count()}
-    else:
-        options |= {"address": address}
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise ValueError(
-            f"--cluster {address}: no Ray cluster answers there ({error}); expected local, auto (the one this machine belongs "
-            "to) or HOST:PORT of its head, which `ray start --head` prints"
-        ) from error
 
 
 class Fleet:

@@ -1,0 +1,36 @@
+"""Joining a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+
+def connect(address: str, show_workers: bool = False) -> None:
+    """Join a Ray cluster ("local" starts one on this machine). show_workers: print here what they print.
+
+    Raises ValueError where there is none.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {
+        "log_to_driver": show_workers,
+        "logging_level": logging.ERROR,
+        "configure_logging": False,
+    }
+    if address == "local":
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": os.cpu_count()}
+    else:
+        options |= {"address": address}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise ValueError(
+            f"--cluster {address}: no Ray cluster answers there ({error}); expected local, auto (the one this machine belongs "
+            "to) or HOST:PORT of its head, which `ray start --head` prints"
+        ) from error
