@@ -26,6 +26,7 @@ from idm.chart_style import BLUE, FAINT, GREEN, ORANGE, figure, png
 from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Episode, load_episodes
+from prior.nn.optim import MovingAverage
 from prior.nn.precision import Precision
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
@@ -95,8 +96,7 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
                 bar.advance()
 
             finish(cloner, cloner.run(report))
-    cloner.policy = load_policy(folder)[0]
-    cloner.average, cloner.validation = [], judged
+    cloner.policy, cloner.average, cloner.validation = load_policy(folder)[0], MovingAverage([], 0), judged
     return cloner.validate()["loss"]
 
 

@@ -7,6 +7,7 @@ linearly to zero (VPT, appendix D); the weights that are kept are an exponential
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import time
@@ -21,7 +22,7 @@ import torch
 
 from data.actions import ActionTrack
 from data.ahead import ahead
-from data.files import atomic_path, write_json_atomic
+from data.files import write_json_atomic
 from data.frame_inputs import FrameInputs
 from data.json_config import begin_or_resume
 from idm import calibration
@@ -32,6 +33,7 @@ from idm.config import IDMConfig
 from idm.loss import idm_loss, r2
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
+from prior.nn.optim import MovingAverage, learning_rate, save_state
 from prior.nn.precision import Precision, uses_bfloat16
 
 
@@ -79,7 +81,7 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(training.seed)
         self.model = InverseDynamicsModel(config).to(device)
-        self.average = [p.detach().clone() for p in self.model.parameters()]
+        self.average = MovingAverage(self.model.parameters(), training.average)
         self.sampler = ClipSampler(recordings, config, training.batch, training.clip, training.seed, training.augment)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         kept = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -99,23 +101,20 @@ class Trainer:
         state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.step = state["average"], state["step"]
+        self.average.values, self.step = state["average"], state["step"]
 
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
+            "average": self.average.values,
             "step": self.step,
         }
-        with atomic_path(self.folder / "resume.pt") as path:
-            torch.save(state, path)
+        save_state(self.folder / "resume.pt", state)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
     def _learning_rate(self) -> float:
-        done, warm = self.step / self.training.steps, self.training.warmup
-        factor = min(1.0, (self.step + 1) / max(warm * self.training.steps, 1)) * min(1.0, (1 - done) / (1 - warm))
-        return self.training.learning_rate * factor
+        return learning_rate(self.training.learning_rate, self.step, self.training.steps, self.training.warmup)
 
     def _update(self, batch: Batch) -> dict[str, float]:
         for group in self.optimizer.param_groups:
@@ -129,10 +128,7 @@ class Trainer:
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_gradients)
         self.optimizer.step()
-        # Early on, the average follows closely; otherwise it would remember the random start.
-        decay = min(self.training.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average, list(self.model.parameters()), 1 - decay)
+        self.average.update(list(self.model.parameters()), self.step)
         self.step += 1
         return {f"loss_{name}": loss.item() for name, loss in losses.items()} | {"gradient_norm": float(norm)}
 
@@ -157,10 +153,8 @@ class Trainer:
 
     def averaged(self) -> InverseDynamicsModel:
         """A copy of the model with the averaged weights."""
-        model = InverseDynamicsModel(self.config).to(self.device)
-        with torch.no_grad():
-            for parameter, value in zip(model.parameters(), self.average, strict=True):
-                parameter.copy_(value)
+        model = copy.deepcopy(self.model)
+        self.average.copy_to(model.parameters())
         return model.eval()
 
 

@@ -26,12 +26,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from data.ahead import ahead
-from data.files import atomic_path
 from data.json_config import JsonConfig, begin_or_resume
 from prior.checkpoint import save_policy
 from prior.cloning import SUMS, CameraLoss, CloningLoss, means
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
+from prior.nn.optim import MovingAverage, learning_rate, save_state
 from prior.nn.precision import Precision, uses_bfloat16
 from prior.policy import Policy
 from prior.sequences import Chunks, SequenceLoader
@@ -137,7 +137,7 @@ class Cloner:
             ],
             lr=training.learning_rate,
         )
-        self.average = [p.detach().clone() for p in self.learnt] if training.average else []
+        self.average = MovingAverage(self.learnt, training.average)
         self.memory = self.policy.empty_memory(mine)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ class Cloner:
         state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.step = state["average"], state["step"]
+        self.average.values, self.step = state["average"], state["step"]
         layers = tuple((k[self.slots].clone(), v[self.slots].clone()) for k, v in state["memory"])
         self.memory = Memory(state["valid"][self.slots].clone(), layers)
 
@@ -176,20 +176,18 @@ class Cloner:
         state = {
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
+            "average": self.average.values,
             "step": self.step,
             "valid": valid,
             "memory": memory,
         }
-        with atomic_path(self.folder / "resume.pt") as path:
-            torch.save(state, path)
+        save_state(self.folder / "resume.pt", state)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def learning_rate(self) -> float:
-        done, warm = self.step / self.steps, self.training.warmup
-        rising = min(1.0, (self.step + 1) / max(warm * self.steps, 1))
-        return self.training.learning_rate * rising * min(1.0, (1 - done) / (1 - warm))
+        """Of the next step."""
+        return learning_rate(self.training.learning_rate, self.step, self.steps, self.training.warmup)
 
     def _update(self, chunks: Chunks) -> dict[str, float]:
         for group in self.optimizer.param_groups:
@@ -214,11 +212,7 @@ class Cloner:
             )
         self.optimizer.step()
         self.memory = _joined(memories)
-        if self.average:
-            # Early on, the average follows closely; otherwise it would remember the random start.
-            decay = min(self.training.average, (1 + self.step) / (10 + self.step))
-            with torch.no_grad():
-                torch._foreach_lerp_(self.average, self.learnt, 1 - decay)
+        self.average.update(self.learnt, self.step)
         self.step += 1
         return metrics
 
@@ -270,7 +264,7 @@ class Cloner:
     def validate(self) -> dict[str, float]:
         """The means over one epoch of the episodes held back, with the weights that would be kept."""
         assert self.validation is not None
-        policy = self.finished() if self.average else self.policy.eval()
+        policy = self.finished() if self.average.decay else self.policy.eval()
         loss = CloningLoss(policy, self.training.camera, 0, self.bfloat16).to(self.device).eval()
         memory = policy.empty_memory(self.validation.slots)
         sums = torch.zeros(len(SUMS), device=self.device)
@@ -283,11 +277,7 @@ class Cloner:
     def finished(self) -> Policy:
         """A copy of the policy with the weights that are kept: the averaged ones, or the last."""
         policy = copy.deepcopy(self.policy)
-        if self.average:
-            kept = [p for name, p in policy.named_parameters() if not name.startswith("value_head.")]
-            with torch.no_grad():
-                for parameter, value in zip(kept, self.average, strict=True):
-                    parameter.copy_(value)
+        self.average.copy_to(p for name, p in policy.named_parameters() if not name.startswith("value_head."))
         return policy.eval()
 
 

@@ -1,8 +1,9 @@
 """The whole pipeline in the embedded game, ending in a report.
 
 Records scripted play, trains an inverse dynamics model on it, records other players in other worlds, hides their
-actions, labels their video, and judges the labels against what was hidden. Everything lands in one folder; the same
-command again goes on where it stopped.
+actions, labels their video, judges the labels against what was hidden, trains a behavioural prior on them, and lets it
+play beside one that was trained on the hidden actions. Everything lands in one folder; the same command again goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from pathlib import Path
 
 from data.files import write_json_atomic
 from data.recording import Recording
-from vpt_pipeline.demo_report import Timings, write_report
+from vpt_pipeline.demo_report import LABELLED, TRUE, Timings, write_report
+from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all
 from vpt_pipeline.label import LabelConfig, label_videos
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.record import record_many
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan
+from vpt_pipeline.rollout import Rollout
 from vpt_pipeline.train_idm import TrainIdmConfig, train
+from vpt_pipeline.train_prior import TrainPriorConfig
+from vpt_pipeline.train_prior import train as train_prior
 
 TRAINED_PLAYERS = ("steady", "twitchy", "wanderer")
 TRAINED_WORLDS = (1, 2, 3)
@@ -30,6 +35,12 @@ HELD_OUT_WORLDS = (4, 5)
 HELD_OUT_SEED = 5000
 REPORT_MINUTES = 2.5
 """Kept for labelling, judging, overlays and the report."""
+PRIOR_SHARE = 0.15
+"""Of the budget, for training each of the two priors."""
+ROLLOUTS, ROLLOUT_SECONDS = 4, 20.0
+"""How many episodes each agent plays, and how long they are."""
+PLAYING_MINUTES = 2.0
+"""Kept for that."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,9 @@ class DemoConfig:
     size: tuple[int, int] = (320, 180)
     """Width and height of the recorded video."""
     preset: str = "luanti_small"
-    """The model (see `vpt train-idm --help`)."""
+    """The inverse dynamics model (see `vpt train-idm --help`)."""
+    prior: str = "luanti_small"
+    """The behavioural prior (see `vpt train-prior --help`)."""
     clips: Path = Path("../shared/minecraft_videos")
     """Real gameplay clips without actions, labelled for show if the folder exists."""
     workers: int = 2
@@ -138,21 +151,21 @@ def main(config: DemoConfig) -> int:
     out, stages = config.out, plan(config, game)
     timings = Timings.load(out / "timings.json")
     minutes = sum(p.steps for p in stages.train) / TICK_RATE / 60
-    say(f"[bold]1/5[/bold] recording {minutes:.0f} minutes of play in {game}: {', '.join(TRAINED_PLAYERS)}")
+    say(f"[bold]1/6[/bold] recording {minutes:.0f} minutes of play in {game}: {', '.join(TRAINED_PLAYERS)}")
     with timings.measure("record training play"):
         train_set = _record(stages.train, out / "play" / "train", config.workers, "training play")
-    say(f"[bold]2/5[/bold] recording play to judge by: {HELD_OUT_PLAYER}, who is never trained on, in other worlds")
+    say(f"[bold]2/6[/bold] recording play to judge by: {HELD_OUT_PLAYER}, who is never trained on, in other worlds")
     with timings.measure("record held-out play"):
         held_out = _record(stages.held_out, out / "play" / "held_out", config.workers, "held-out play")
     model = out / "idm"
-    say("[bold]3/5[/bold] training the inverse dynamics model")
+    say("[bold]3/6[/bold] training the inverse dynamics model")
     with timings.measure("train"):
         training = TrainIdmConfig(
             data=(out / "play" / "train",), out=model, preset=config.preset, cache=out / "cache", device=config.device,
-            minutes=max(budget - (time.monotonic() - begun) / 60 - REPORT_MINUTES - 0.06 * minutes, 1.0),
+            minutes=max(budget - (time.monotonic() - begun) / 60 - _afterwards(budget) - 0.06 * minutes, 1.0),
         )  # fmt: skip
         train(_with_seed(training, config.seed))
-    say("[bold]4/5[/bold] labelling the held-out video, its actions hidden")
+    say("[bold]4/6[/bold] labelling the held-out video, its actions hidden")
     with timings.measure("label"):
         videos = _hide(held_out, out / "hidden" / "videos")
         label_videos(
@@ -165,14 +178,47 @@ def main(config: DemoConfig) -> int:
             label_videos(
                 LabelConfig(videos=tuple(map(str, clips)), model=model, out=str(out / "clips"), device=config.device)
             )
-    say("[bold]5/5[/bold] judging the labels against the hidden truth")
+    say(
+        "[bold]5/6[/bold] training a behavioural prior on the labels, another on the hidden actions, and letting them play"
+    )
+    with timings.measure("train priors"):
+        for source in (
+            TrainPriorConfig((out / "hidden" / "videos",), labels=(out / "hidden" / "labels",), out=out / LABELLED),
+            TrainPriorConfig((out / "play" / "held_out",), out=out / TRUE),
+        ):
+            prior = dataclasses.replace(
+                source, preset=config.prior, minutes=max(PRIOR_SHARE * budget, 0.5), batch=8, learning_rate=1e-3,
+                average=0.99, hold_back=0.25, cache=out / "cache", device=config.device, seed=config.seed,
+            )  # fmt: skip
+            train_prior(prior)
+    with timings.measure("play"):
+        played = _play(config, game)
+    say("[bold]6/6[/bold] judging the labels against the hidden truth")
     with timings.measure("judge and report"):
-        scores = write_report(out, config, game, train_set, held_out, clips, timings)
+        scores = write_report(out, config, game, train_set, held_out, clips, played, timings)
     write_json_atomic(out / "summary.json", scores)
     say(json.dumps(scores, indent=1))
     say(f"report: [bold]{(out / 'report.html').resolve()}[/bold]")
-    say(f"your own videos: vpt label VIDEO... --model {model}")
+    say(f"your own videos: vpt label VIDEO... --model {model}; an agent from the labels: vpt train-prior --help")
     return 0
+
+
+def _afterwards(budget: float) -> float:
+    """Minutes of the budget that what comes after training the inverse dynamics model takes."""
+    return REPORT_MINUTES + 2 * PRIOR_SHARE * budget + PLAYING_MINUTES
+
+
+def _play(config: DemoConfig, game: str) -> list[Rollout]:
+    """The priors and chance, from the same places."""
+    folder = config.out / "rollouts"
+    agents = (str(config.out / LABELLED), str(config.out / TRUE), "random")
+    asked = EvaluateConfig(
+        agents, ("freeplay",), ROLLOUTS, ROLLOUT_SECONDS, videos=1, out=folder, size=config.size, game=game,
+        workers=config.workers,
+    )  # fmt: skip
+    plans = plans_of(asked)
+    with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
+        return play_all(plans, folder / "episodes.jsonl", config.workers, bar.advance)
 
 
 def _with_seed(training: TrainIdmConfig, seed: int) -> TrainIdmConfig:

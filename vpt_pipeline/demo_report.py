@@ -16,15 +16,19 @@ from data.files import write_json_atomic
 from data.recording import Recording
 from idm.scores import IdmScores
 from vpt_pipeline.eval_idm import overlay_clips, pair_by_name, read_cases
+from vpt_pipeline.evaluate import scores_of
 from vpt_pipeline.inspect import write_clip
 from vpt_pipeline.label_view import RECORDS, TABLE, find_labels
 from vpt_pipeline.quality import RATE, add_quality, data_rows, headline, judge
 from vpt_pipeline.report import Report
+from vpt_pipeline.rollout import Rollout
 
 if TYPE_CHECKING:
     from vpt_pipeline.demo import DemoConfig
 
 CLIP_SECONDS = 8
+LABELLED, TRUE = "prior", "prior_on_true_actions"
+"""Folders of the two priors."""
 
 
 @dataclass
@@ -55,6 +59,7 @@ def write_report(
     train_set: Sequence[Recording],
     held_out: Sequence[Recording],
     clips: Sequence[Path],
+    played: Sequence[Rollout],
     timings: Timings,
 ) -> dict[str, Any]:
     """Judge the hidden recordings' labels, write ``report.html`` and ``metrics.json``, return the headline numbers."""
@@ -79,10 +84,12 @@ def write_report(
     report.section("Data", "Presses of each key. The held-out actions were hidden until the labels were written.")
     report.table(data_rows({"training": _tracks(train_set), "held out": _tracks(held_out)}))
     add_quality(report, scores, cases)
+    _rollouts(report, out, played)
     _real_clips(report, out, clips)
     report.section("Time").table([{"stage": stage, "seconds": seconds} for stage, seconds in timings.seconds.items()])
     report.section("How to go on").code(
         f"vpt label YOUR_VIDEO.mp4 --model {out / 'idm'}\nvpt inspect YOUR_VIDEO.mp4 --labels runs/labels/YOUR_VIDEO.parquet\n"
+        f"vpt train-prior YOUR_VIDEOS --labels runs/labels --out runs/prior\nvpt play {out / LABELLED} --task explore\n"
         "vpt demo --budget 90m --out runs/long    # more play, more training"
     )
     report.write(out / "report.html")
@@ -91,6 +98,31 @@ def write_report(
 
 def _tracks(recordings: Sequence[Recording]) -> list[ActionTrack]:
     return [recording.load_actions().actions for recording in recordings]
+
+
+def _rollouts(report: Report, out: Path, played: Sequence[Rollout]) -> None:
+    """The priors at play, and how they compare."""
+    names = {
+        str(out / LABELLED): "prior, trained on labels",
+        str(out / TRUE): "prior, trained on the hidden actions",
+        "random": "random actions",
+    }
+    report.section(
+        "The prior plays",
+        "A behavioural prior cloned from the **labelled** video, without any true action, beside one cloned from the hidden "
+        "actions of the same video. A demo's minutes of video and of training show that it runs, not how good it gets.",
+    )
+    for rollout in played:
+        if rollout.video is not None and rollout.agent != "random":
+            report.video(Path(rollout.video), f"{names[rollout.agent]}, its first episode")
+    rows: list[dict[str, Any]] = []
+    for agent, name in names.items():
+        scores = scores_of([rollout for rollout in played if rollout.agent == agent])
+        rows.append({"agent": name} | {f"{one.measure} ({one.unit})": one.mean for one in scores})
+    ran = sum(rollout.result is not None for rollout in played)
+    report.table(
+        rows, f"Means of freeplay; {ran} of {len(played)} episodes of {played[0].frames / RATE:.0f} seconds ran."
+    )
 
 
 def _real_clips(report: Report, out: Path, clips: Sequence[Path]) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +72,38 @@ def test_training_leaves_out_what_it_cannot_use_and_says_so(
     tuned = from_pretrained(tmp_path / "tuned")
     changed = [(a - b).abs().max() for a, b in zip(policy.parameters(), tuned.parameters(), strict=True)]
     assert 0 < max(changed) < 0.01, "fine-tuning begins with the weights it was given"
+
+
+def test_killed_then_without_room_on_the_disk_then_finished_is_as_if_nothing_had_been(
+    recordings: Path, tmp_path: Path
+) -> None:
+    config = replace(settings(recordings, tmp_path / "whole"), steps=60, save_every=5, validate_every=60)
+    train(config)
+    out = tmp_path / "stopped"
+    command = [sys.executable, "-m", "vpt_pipeline.cli", "train-prior", str(recordings), "--out", str(out)]
+    command += ["--preset", "debug", "--recipe", "debug", "--nulls", "keep", "--steps", "60", "--save-every", "5"]
+    command += ["--validate-every", "60", "--cache", str(config.cache), "--device", "cpu"]
+    log, resume = out / "metrics.jsonl", out / "resume.pt"
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 100
+    while time.monotonic() < until and not (log.exists() and len(log.read_text().splitlines()) > 12):
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL and not (out / "model.safetensors").exists()
+
+    kept = resume.read_bytes()
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({len(kept) // 2}, resource.RLIM_INFINITY))"
+    arguments = repr(command[3:])
+    full = subprocess.run(
+        [sys.executable, "-c", f"{limit}\nfrom vpt_pipeline.cli import main\nraise SystemExit(main({arguments}))"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = " ".join(full.stderr.split())
+    assert full.returncode and "resume.pt: File too large; free space there" in said and "Traceback" not in said
+    assert resume.read_bytes() == kept
+
+    assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
 def test_labels_take_the_place_of_what_was_recorded(recordings: Path, tmp_path: Path) -> None:
