@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas
+from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas, search
 from tests.parity.finding import GOLDEN, Finding
 
 CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
@@ -25,6 +25,7 @@ CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "cloning": cloning.check,
     "policies": policies.check,
     "inverse": inverse.check,
+    "search": search.check,
 }
 
 

@@ -68,7 +68,15 @@ _STYLES = (
         strafes=18.0, hops=14.0, sprints=60.0, sprint_frames=18.0, crouches=11.0, hotbar_taps=17.0, swings=7.0, glances=8.0,
         likes={"travel": 1.3, "gather": 1.2, "throw": 1.2, "back_off": 1.3},
     ),
+    PlayerStyle(
+        name="focused",
+        turn_peak=6.0, stroke_frames=4.0, reach=1.00, spread=0.05, tremor=0.08, patience=2.0, tolerance=2.5, pursuit=0.5,
+        gaze_pitch=10.0, fidgets=8.0, fidget_size=5.0, tap=(2, 3), hold=(4, 7),
+        strafes=4.0, hops=0.0, sprints=0.0, sprint_frames=20.0, crouches=0.0, hotbar_taps=0.0, swings=0.0, glances=0.0,
+        likes={"gather": 2.0, "travel": 1.5},
+    ),
 )  # fmt: skip
 
 STYLES: Mapping[str, PlayerStyle] = {style.name: style for style in _STYLES}
-"""The players by name. ``brisk`` is the one to hold out: train on the others, judge on it."""
+"""The players by name. ``brisk`` is the one to hold out: train on the others, judge on it. ``focused`` does what is asked and
+nothing besides: the one to learn tasks from, as the others are for learning to tell every key from video."""
