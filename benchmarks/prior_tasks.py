@@ -3,7 +3,7 @@
     python -m benchmarks.prior_tasks runs/tasks/logs runs/tasks/dirt runs/tasks/travel --start runs/prior
 
 Each folder holds recordings of one task, whose meta tells which. The prior is fine-tuned on each and plays that task beside the
-prior as it was, random actions and the scripted player, all from the same places. Resumes where it stopped. Writes
+prior as it was, random actions and the scripted player it was recorded from, all from the same places. Resumes where it stopped. Writes
 OUT/summary.json.
 """
 
@@ -18,6 +18,7 @@ import tyro
 from benchmarks.prior_labels import ratio
 from data.files import write_json_atomic
 from data.recording import find_recordings
+from prior.nn.precision import Precision
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, score
 from vpt_pipeline.progress import progress_bar
 from vpt_pipeline.rollout import Rollout
@@ -41,23 +42,26 @@ class Args:
     episodes: int = 20
     seconds: float = 60.0
     temperature: float = 1.0
+    precision: Precision = "float32"
     cache: Path = Path("runs/cache")
 
 
 def main(args: Args) -> None:
     """Fine-tune, play, and print the table."""
-    tuned, rollouts = {}, []
+    tuned, player, rollouts = {}, {}, []
     for folder in args.play:
-        task = str(find_recordings(folder)[0].load_meta()["task"])
+        meta = find_recordings(folder)[0].load_meta()
+        task = str(meta["task"])
+        player[task] = f"scripted:{meta['player']}"
         tuned[task] = args.out / task
         config = TrainPriorConfig(
             (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
-            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=100,
+            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps, precision=args.precision,
         )  # fmt: skip
         if not (tuned[task] / "model.safetensors").exists():
             train(config)
     for task, policy in tuned.items():
-        agents = (str(policy), *([args.start] if args.start else []), "random", "scripted")
+        agents = (str(policy), *([args.start] if args.start else []), "random", player[task])
         asked = EvaluateConfig(
             agents, (task,), args.episodes, args.seconds, out=args.out / "evaluation", temperature=args.temperature
         )
@@ -69,7 +73,7 @@ def main(args: Args) -> None:
     print("| task | fine-tuned | before | random | scripted | of the scripted player's |\n|---|---|---|---|---|---|")
     for task, policy in tuned.items():
         cells, of = [], {}
-        for agent in (str(policy), args.start, "random", "scripted"):
+        for agent in (str(policy), args.start, "random", player[task]):
             mine: list[Rollout] = [r for r in rollouts if r.task == task and r.agent == agent]
             if not mine:
                 cells.append("")
@@ -79,7 +83,7 @@ def main(args: Args) -> None:
             low, high = one.interval or (float("nan"), float("nan"))
             cells.append("failed" if one.mean is None else f"{one.mean:.2f} ({low:.2f} to {high:.2f})")
             of[agent] = np.array([r.result for r in mine if r.result is not None], float)
-        part, low, high = ratio(of[str(policy)], of["scripted"])
+        part, low, high = ratio(of[str(policy)], of[player[task]])
         print(f"| {task} ({TASKS[task].unit}) | {' | '.join(cells)} | {part:.2f} ({low:.2f} to {high:.2f}) |")
     write_json_atomic(args.out / "summary.json", [vars(one) for one in told])
 

@@ -35,9 +35,13 @@ def play(task: str, style: str, seed: int, frames: int) -> tuple[ActionTrack, li
     return ActionTrack.from_actions(actions), grounded
 
 
+LIVELY = sorted(set(STYLES) - {"focused"})
+"""Players with habits, from whose freeplay every key is to be learnt."""
+
+
 @pytest.fixture(scope="module")
 def freeplay() -> Freeplay:
-    return {style: play("freeplay", style, 5, 6000) for style in STYLES}
+    return {style: play("freeplay", style, 5, 6000) for style in LIVELY}
 
 
 def runs(column: np.ndarray) -> list[int]:
@@ -81,7 +85,7 @@ def test_keys_stay_down_as_long_as_fingers_do_and_opposites_never_meet() -> None
     )
 
 
-@pytest.mark.parametrize("style", sorted(STYLES))
+@pytest.mark.parametrize("style", LIVELY)
 def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, freeplay: Freeplay) -> None:
     track, grounded = freeplay[style]
     down = {name: track.buttons[:, index] for index, name in enumerate(BUTTONS)}
@@ -97,7 +101,7 @@ def test_freeplay_presses_every_key_often_and_never_senselessly(style: str, free
     assert np.mean([grounded[frame] for frame in starts]) > 0.9  # a jump that begins in the air would not show
 
 
-@pytest.mark.parametrize("style", sorted(STYLES))
+@pytest.mark.parametrize("style", LIVELY)
 def test_the_camera_rests_flicks_and_uses_both_axes(style: str, freeplay: Freeplay) -> None:
     camera = freeplay[style][0].camera
     still = (camera == 0).all(1).mean()
