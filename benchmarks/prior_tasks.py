@@ -3,8 +3,8 @@
     python -m benchmarks.prior_tasks runs/tasks/logs runs/tasks/dirt runs/tasks/travel --start runs/prior
 
 Each folder holds recordings of one task, whose meta tells which. The prior is fine-tuned on each and plays that task beside the
-prior as it was, random actions and the scripted player it was recorded from, all from the same places. Resumes where it stopped. Writes
-OUT/summary.json.
+prior as it was, random actions and the scripted player it was recorded from, all from the same places. Resumes where it
+stopped. Writes OUT/summary.json.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def main(args: Args) -> None:
         tuned[task] = args.out / task
         config = TrainPriorConfig(
             (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
-            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps, precision=args.precision,
+            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
+            precision=args.precision,
         )  # fmt: skip
         if not (tuned[task] / "model.safetensors").exists():
             train(config)
