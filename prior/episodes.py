@@ -19,7 +19,7 @@ from data.actions import ActionTrack
 from data.contractor_record import FIELD_ERRORS, read_records
 from data.cursor import Cursor
 from data.files import sha256_file
-from data.frame_inputs import FrameInputs
+from data.frame_inputs import FrameInputs, InputShape
 from data.input_cache import cached_inputs
 from data.joint_actions import JointActions
 from data.labels import LabelTable
@@ -94,18 +94,18 @@ def episode_of(
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-def frames_of(recording: Recording, config: PolicyConfig, cache: Path) -> FrameInputs:
-    """What the policy reads of the recording's frames, at ``config.rate``, made now if ``cache`` has it not.
+def frames_of(recording: Recording, shape: InputShape, cache: Path) -> FrameInputs:
+    """What the policy reads of the recording's frames, at ``shape.rate``, made now if ``cache`` has it not.
 
     Where the records say that a GUI was open, the cursor is drawn in: contractors' screens were recorded without it.
     Raises ValueError if no frame can be decoded.
     """
     # Recordings from `vpt record` show the cursor, as their games do.
     if recording.actions is None or "game" in recording.load_meta():
-        return cached_inputs(recording.video, config.inputs, cache)
+        return cached_inputs(recording.video, shape, cache)
     actions = recording.actions
     drawn = f"cursor {sha256_file(actions)}"
-    return cached_inputs(recording.video, config.inputs, cache, lambda frames: _with_cursor(actions, frames), drawn)
+    return cached_inputs(recording.video, shape, cache, lambda frames: _with_cursor(actions, frames), drawn)
 
 
 def _with_cursor(actions: Path, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
@@ -127,7 +127,7 @@ def _with_cursor(actions: Path, frames: Iterator[NDArray[np.uint8]]) -> Iterator
 def recorded_episode(recording: Recording, config: PolicyConfig, cache: Path, choices: Choices) -> Episode:
     """A recording with its recorded actions (contractor format). Raises ValueError if the two do not fit."""
     track = recording.load_actions().actions
-    inputs = frames_of(recording, config, cache)
+    inputs = frames_of(recording, config.inputs, cache)
     if abs(len(inputs) - len(track)) > 1:  # contractor recordings are known to differ by one
         raise ValueError(
             f"{recording.video}: {len(inputs)} frames at {config.rate} Hz but {len(track)} action records in "
@@ -142,7 +142,7 @@ def labelled_episode(recording: Recording, table: Path, config: PolicyConfig, ca
     """A video with the labels of an inverse dynamics model (``vpt label``). Raises ValueError if the two do not fit."""
     labels = LabelTable.read(table)
     # The labels alone decide: what was recorded beside the video, if anything was, is not looked at.
-    inputs = frames_of(Recording(recording.video), config, cache)
+    inputs = frames_of(Recording(recording.video), config.inputs, cache)
     if len(inputs) != len(labels):
         raise ValueError(
             f"{table}: {len(labels)} labels, but {recording.video} has {len(inputs)} frames at {config.rate} Hz; expected as "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
@@ -68,6 +69,35 @@ class PriorAgent:
         return self._agent.act(observation)
 
 
+class DemoAgent:
+    """The search agent with a set of `vpt index`. source: SET, or SET:TAG,TAG to copy only demonstrations with these tags."""
+
+    def __init__(self, source: str) -> None:
+        from search_agent.session import open_agent
+
+        folder, tags = split_tags(source)
+        self._agent = open_agent(folder, tags)
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._agent.reset()
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        return self._agent.act(observation)
+
+
+def split_tags(source: str) -> tuple[Path, list[str]]:
+    """A set's folder and the tags behind it."""
+    if Path(source).is_dir() or ":" not in source:
+        return Path(source), []
+    folder, _, tags = source.rpartition(":")
+    return Path(folder), [tag for tag in tags.split(",") if tag]
+
+
+def is_set(source: str) -> bool:
+    """Whether it names a set of demonstrations."""
+    return (split_tags(source)[0] / "set.json").is_file()
+
+
 def make_agent(
     name: str,
     env: gymnasium.Env[Any, Any],
@@ -77,7 +107,10 @@ def make_agent(
     temperature: float = 1.0,
     deterministic: bool = False,
 ) -> Agent:
-    """``random``, ``scripted`` or ``scripted:STYLE``, or a policy: a folder or file. Raises ValueError for anything else."""
+    """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), or a set of demonstrations (SET or SET:TAG).
+
+    Raises ValueError for anything else.
+    """
     kind, _, style = name.partition(":")
     if kind == "random":
         return RandomAgent(seed)
@@ -86,4 +119,6 @@ def make_agent(
         if style not in STYLES:
             raise ValueError(f"agent {name!r}: there is no player {style!r}; expected one of {', '.join(STYLES)}")
         return ScriptedAgent(env, game, task, style, seed)
+    if is_set(name):
+        return DemoAgent(name)
     return PriorAgent(name, seed, temperature, deterministic)

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verb:
-    """A command: the module that holds its ``main``, the name of its settings class, and what it is for."""
+    """A command: its module, the name of its settings class, what it is for, and the function that does it."""
 
     module: str
     config: str
     summary: str
+    function: str = "main"
 
 
 VERBS: dict[str, Verb] = {
@@ -37,6 +38,15 @@ VERBS: dict[str, Verb] = {
     ),
     "play": Verb("vpt_pipeline.play", "PlayConfig", "watch an agent play a task in the embedded game"),
     "evaluate": Verb("vpt_pipeline.evaluate", "EvaluateConfig", "let agents play tasks, and compare what they reach"),
+    "index": Verb(
+        "vpt_pipeline.index", "IndexConfig", "demonstrations for the search agent: recordings in, an agent out"
+    ),
+    "demos list": Verb("vpt_pipeline.demos", "ListConfig", "what a set of demonstrations holds", "list_demos"),
+    "demos enable": Verb("vpt_pipeline.demos", "ChooseConfig", "let the search agent copy demonstrations", "enable"),
+    "demos disable": Verb("vpt_pipeline.demos", "ChooseConfig", "... or not, without losing them", "disable"),
+    "demos remove": Verb("vpt_pipeline.demos", "ChooseConfig", "take demonstrations out of a set", "remove"),
+    "demos tag": Verb("vpt_pipeline.demos", "TagConfig", "change their tags and texts", "tag"),
+    "demos merge": Verb("vpt_pipeline.demos", "MergeConfig", "add another set's demonstrations", "merge"),
     "inspect": Verb(
         "vpt_pipeline.inspect", "InspectConfig", "an overlay video: keys, mouse and confidence, beside the truth"
     ),
@@ -115,7 +125,7 @@ def _run(name: str, verb: Verb, rest: list[str]) -> int:
 
     config = tyro.cli(getattr(module, verb.config), prog=f"vpt {name}", args=rest, description=module.__doc__)
     try:
-        return int(module.main(config))
+        return int(getattr(module, verb.function)(config))
     except (ValueError, OSError) as error:
         print(f"vpt {name}: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from data.files import write_json_atomic
+from vpt_pipeline.agents import is_set
 from vpt_pipeline.processes import run_jobs
 from vpt_pipeline.progress import console, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
@@ -35,7 +36,8 @@ class EvaluateConfig:
     """Settings of `vpt evaluate`."""
 
     agents: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Who plays: policies (folders of `vpt train-prior`, published NAME.model), random, scripted or scripted:STYLE."""
+    """Who plays: policies (folders of `vpt train-prior`, published NAME.model), sets of demonstrations (`vpt index`; SET:TAG
+    for a part of one), random, scripted or scripted:STYLE."""
     task: tuple[str, ...] = ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")
     """What is played. In freeplay nothing is asked, and the measures of all tasks are told: the way to judge priors."""
     episodes: int = 10
@@ -142,7 +144,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
 
 
 def _require_agent(agent: str) -> None:
-    if agent.partition(":")[0] in ("random", "scripted"):
+    if agent.partition(":")[0] in ("random", "scripted") or is_set(agent):
         return
     from prior.locate import find_model
 

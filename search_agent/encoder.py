@@ -1,0 +1,93 @@
+"""What situations are compared in: the latents of a behavioural prior, frame after frame as it remembers them.
+
+ZIP (Malato et al. 2022, arXiv 2212.13326) compares the latents that VPT's action heads see. They tell what the policy would
+want to know of a situation, and something of how it came about: each depends on the frames that the policy remembers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.files import sha256_file
+from data.frame_inputs import Eye, FrameInputs, InputShape, views_of
+from prior.checkpoint import from_pretrained
+from prior.locate import find_model
+
+
+class Stream(Protocol):
+    """One episode being seen."""
+
+    def look(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A frame of any size, uint8 (H, W, 3) -> its latent (D,)."""
+
+
+class Encoder(Protocol):
+    """source: what to load it from; sha256: of its weights; dims: D of its latents; shape: how it wants its frames."""
+
+    source: str
+    sha256: str
+    dims: int
+    shape: InputShape
+
+    def encode(self, inputs: FrameInputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Frames of one episode, from its beginning -> (T, D)."""
+
+    def stream(self) -> Stream:
+        """An episode begins."""
+
+
+class PolicyEncoder:
+    """The latents of a policy: a folder of `vpt train-prior`, or a published .model with its .weights."""
+
+    def __init__(self, source: str, device: str = "cpu") -> None:
+        self.source, self.sha256 = source, hash_of(source)
+        self.policy = from_pretrained(source, device).for_inference(streams=1)
+        self.dims, self.shape = self.policy.config.hidden, self.policy.config.inputs
+
+    @torch.inference_mode()
+    def encode(self, inputs: FrameInputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """See :class:`Encoder`."""
+        chunk, memory, out = 256, self.policy.empty_memory(1), []
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            first = np.zeros(len(part), bool)
+            first[0] = start == 0
+            views = views_of(inputs, part, first)
+            features = self._features(views.images, views.motion)
+            latents, memory = self.policy.latents(features[None], memory, torch.from_numpy(first)[None])
+            out.append(latents[0].float().cpu().numpy().astype(np.float16))
+        return np.concatenate(out)
+
+    def _features(self, images: NDArray[np.uint8], motion: NDArray[np.float16]) -> torch.Tensor:
+        device = self.policy.device
+        return self.policy.frame_features(torch.from_numpy(images).to(device), torch.from_numpy(motion).to(device))
+
+    def stream(self) -> Stream:
+        """See :class:`Encoder`."""
+        return _PolicyStream(self)
+
+
+class _PolicyStream:
+    def __init__(self, encoder: PolicyEncoder) -> None:
+        self._encoder, self._eye = encoder, Eye(encoder.shape)
+        self._memory = encoder.policy.empty_memory(1)
+
+    @torch.inference_mode()
+    def look(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        policy, view = self._encoder.policy, self._eye.look(rgb)
+        features = self._encoder._features(view.images, view.motion)
+        first = torch.zeros(1, 1, dtype=torch.bool, device=policy.device)
+        latents, self._memory = policy.latents(features[None], self._memory, first)
+        found: NDArray[np.float32] = latents[0, 0].float().cpu().numpy()
+        return found
+
+
+def hash_of(source: str) -> str:
+    """Of a policy's settings and weights: equal for models that make equal latents."""
+    digests = [sha256_file(path) for path in find_model(source).all]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""Make a set of demonstrations for the search agent: recordings in, an agent out, without training.
+
+    vpt index recordings/ --out sets/logs --model runs/prior --tag logs
+    vpt play sets/logs --task logs                         # it plays what was demonstrated
+    vpt index videos/ --labels runs/labels --out sets/logs # videos that `vpt label` labelled will do
+
+Every frame is turned into the model's latent once. The same command again encodes only what is new; `vpt demos` changes the
+set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from data.actions import ActionTrack
+from data.labels import LabelTable
+from data.recording import Recording, find_recordings
+from data.sources import unique_name
+from prior.episodes import frames_of
+from search_agent.demos import DemoSet, SetInfo
+from search_agent.encoder import Encoder, PolicyEncoder
+from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.train_idm import pick_device
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Settings of `vpt index`."""
+
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with recordings or videos (searched through)."""
+    out: Path = Path("runs/demos")
+    """The set: a new folder, or one to add to."""
+    model: str = "runs/prior"
+    """Whose latents: a folder of `vpt train-prior`, or a published NAME.model. A set keeps the one it was begun with."""
+    tag: tuple[str, ...] = ()
+    """Tags of the new demonstrations, to choose them by."""
+    text: str = ""
+    """What they show, in words."""
+    labels: Path | None = None
+    """Folder of labels (`vpt label --out`) to copy instead of recorded actions."""
+    keep_nulls: bool = False
+    """Keep frames in which nothing was done. By default they are left out, as ZIP does: the agent does not wait."""
+    cache: Path = Path("runs/cache")
+    """Where decoded frames are kept."""
+    device: str = "auto"
+
+
+def index(config: IndexConfig) -> list[str]:
+    """Add what is not there yet; returns why recordings were left out. Raises ValueError if the set cannot be used."""
+    encoder = PolicyEncoder(config.model, pick_device(config.device))
+    info = SetInfo(_lasting(config.model), encoder.sha256, encoder.dims, encoder.shape.rate, not config.keep_nulls)
+    demos = DemoSet.create(config.out, info)
+    found = [r for folder in config.recordings for r in find_recordings(folder)]
+    found = [r for r in found if config.labels is not None or r.actions is not None]
+    videos = {name: demo.video for name, demo in demos.read().demos.items()}
+    refused, added = list[str](), 0
+    with progress_bar("indexing", len(found), "recordings") as bar:
+        for recording in found:
+            video = recording.video.resolve()
+            others = {name for name, other in videos.items() if other != video}
+            name = unique_name(str(video), others.__contains__, recording.name)
+            if name not in videos:
+                try:
+                    added += _add(demos, encoder, recording, name, config)
+                    videos[name] = video
+                except ValueError as error:
+                    refused.append(str(error))
+                    say(f"[yellow]left out:[/yellow] {error}")
+            bar.advance()
+    if not videos:
+        raise ValueError(
+            f"{', '.join(map(str, config.recordings))}: no recording that could be used; expected NAME.mp4 + NAME.jsonl"
+        )
+    say(f"{added} added, {len(videos)} demonstrations in {config.out}")
+    return refused
+
+
+def _add(demos: DemoSet, encoder: Encoder, recording: Recording, name: str, config: IndexConfig) -> int:
+    inputs = frames_of(recording, encoder.shape, config.cache)
+    track = _actions(recording, config.labels)
+    if abs(len(inputs) - len(track)) > 1:
+        raise ValueError(
+            f"{recording.video}: {len(inputs)} frames at {encoder.shape.rate} Hz but {len(track)} actions; expected as many. "
+            "Is the video cut, or recorded at another rate?"
+        )
+    track = track[: min(len(inputs), len(track))]
+    kept = track.valid if config.keep_nulls else track.valid & ~track.is_null
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        raise ValueError(f"{recording.video}: nothing is done in it; expected a demonstration of something")
+    text = config.text or str(recording.load_meta().get("text", "") if recording.meta else "")
+    chosen = ActionTrack(track.buttons[rows], track.camera[rows], track.gui_open[rows])
+    latents = encoder.encode(inputs, rows)
+    demos.add(name, latents, chosen, rows, video=recording.video.resolve(), tags=config.tag, text=text)
+    return 1
+
+
+def _actions(recording: Recording, labels: Path | None) -> ActionTrack:
+    if labels is None:
+        return recording.load_actions().actions
+    table = labels / f"{recording.name}.parquet"
+    if not table.is_file():
+        raise ValueError(f"{recording.video}: no labels in {table}; `vpt label` writes them")
+    return LabelTable.read(table).to_actions()
+
+
+def _lasting(model: str) -> str:
+    """Where the model is, wherever the set is opened from."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
+
+
+def main(config: IndexConfig) -> int:
+    """0 if every recording was added, 1 if some were left out."""
+    refused = index(config)
+    say(f"play it: vpt play {config.out} --task explore; change it: vpt demos list {config.out}")
+    return 1 if refused else 0
