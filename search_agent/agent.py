@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from data.actions import Action
 from search_agent.demos import Demo
 
+TURN = 5.0
+"""Degrees by which turns must differ to count as much as other keys."""
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -143,20 +146,24 @@ class SearchRules:
 
     def _agreed(self, found: list[Match]) -> int:
         """Which of the matches most others agree with, each as much as it is near."""
-        horizon = self.settings.horizon
-        plans = np.stack([self._plan(match, horizon) for match in found])  # (K, horizon * parts)
-        apart = np.abs(plans[:, None] - plans[None]).mean(2)
+        keys, turns = zip(*(self._plan(match) for match in found), strict=True)
+        held = np.stack(keys)  # (K, horizon, buttons)
+        both = (held[:, None] & held[None]).sum(3)
+        either = (held[:, None] | held[None]).sum(3)
+        apart = np.where(
+            either > 0, 1 - both / np.maximum(either, 1), 0.0
+        )  # of the keys held by either, how many by one alone
+        apart = apart + np.abs(np.stack(turns)[:, None] - np.stack(turns)[None]).mean(3) / TURN
+        agree = np.exp(-2 * apart.mean(2))
         near = np.array([match.distance for match in found])
         weight = np.exp(-(near - near[0]) / max(0.25 * self.searcher.usual, 1e-9))
-        agreement = (weight * np.exp(-4 * apart)).sum(1)
-        return int((np.log(agreement) + np.log(weight)).argmax())
+        return int(((agree * weight).sum(1) * weight).argmax())
 
-    def _plan(self, match: Match, horizon: int) -> NDArray[np.float32]:
-        """The next actions as numbers: keys held, and turns in tenths of a degree up to one."""
+    def _plan(self, match: Match) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The next actions from a match on: keys held (horizon, buttons) and turns in degrees (horizon, 2)."""
         track, last = self.demos[match.demo].track, len(self.demos[match.demo]) - 1
-        rows = np.minimum(np.arange(match.row, match.row + horizon), last)
-        turns = np.clip(track.camera[rows] / 10, -1, 1)
-        return np.concatenate([track.buttons[rows], turns], 1).astype(np.float32).ravel()
+        rows = np.minimum(np.arange(match.row, match.row + self.settings.horizon), last)
+        return track.buttons[rows], track.camera[rows]
 
 
 class Pitch:
