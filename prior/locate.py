@@ -48,8 +48,8 @@ def find_model(name: str | Path, weights: Path | None = None) -> ModelFiles:
     if not path.exists() and not path.parent.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         return _folder(_from_hub(str(name)))
     raise ValueError(
-        f"{name} does not exist or is no model; expected a folder with {CONFIG} and {WEIGHTS} (as `vpt train-idm` and "
-        "`vpt convert` write it), a published NAME.model with NAME.weights beside it, or owner/name on huggingface.co"
+        f"{name} does not exist or is no model; expected a folder with {CONFIG} and {WEIGHTS} (as `vpt train-idm`, "
+        "`vpt train-prior` and `vpt convert` write it), a published NAME.model with NAME.weights beside it, or owner/name on huggingface.co"
     )
 
 
@@ -57,8 +57,8 @@ def _folder(folder: Path) -> ModelFiles:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(
-                f"{folder / name} does not exist; expected a folder with {CONFIG} and {WEIGHTS}, as `vpt train-idm` and "
-                "`vpt convert` write it"
+                f"{folder / name} does not exist; expected a folder with {CONFIG} and {WEIGHTS}, as `vpt train-idm`, "
+                "`vpt train-prior` and `vpt convert` write it"
             )
     return ModelFiles(folder / WEIGHTS, config=folder / CONFIG)
 
