@@ -49,7 +49,8 @@ def find_model(name: str | Path, weights: Path | None = None) -> ModelFiles:
         return _folder(_from_hub(str(name)))
     raise ValueError(
         f"{name} does not exist or is no model; expected a folder with {CONFIG} and {WEIGHTS} (as `vpt train-idm`, "
-        "`vpt train-prior` and `vpt convert` write it), a published NAME.model with NAME.weights beside it, or owner/name on huggingface.co"
+        "`vpt train-prior` and `vpt convert` write it), a published NAME.model with NAME.weights beside it, or owner/name on "
+        "huggingface.co"
     )
 
 
