@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_agent.ts_rules import checked, checked_latents, checked_lengths, checked_query, distances
+from search_agent.published_distances import checked, checked_latents, checked_lengths, checked_query, distances
 
 PAST_THE_END = 0.4
 """The difference that counts when the copy has run past the last frame of all."""

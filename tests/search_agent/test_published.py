@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from search_agent import zip_rules
-from search_agent.ts_rules import METRICS, TsRules, TsSettings, distances, float32_blocks, future_minimum, prepared
+from search_agent.published_distances import METRICS, distances, float32_blocks, prepared
+from search_agent.ts_rules import TsRules, TsSettings, future_minimum
 from search_agent.zip_rules import ZIP_PRESETS, ZipRules, ZipSettings, inventory_flags
 from tests.parity import search
 from tests.parity.finding import GOLDEN
