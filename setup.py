@@ -17,7 +17,12 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=[*ROOMS, *(f"{room}.*" for room in ROOMS)]),
-    package_data={"prior.nn": ["*.c"], "search_agent": ["*.c"], "vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"], "": ["py.typed"]},
+    package_data={
+        "prior.nn": ["*.c"],
+        "search_agent": ["*.c"],
+        "vpt_pipeline.envs.luanti": ["*.c", "*.h", "bridge/*"],
+        "": ["py.typed"],
+    },
     install_requires=[
         "torch>=2.6",
         "numpy>=1.26",

@@ -31,8 +31,9 @@ class SearchSettings:
     """When to search, and for what. Frames are of the set's rate.
 
     longest: frames after which a copy ends in any case. settle: frames during which a new copy is not doubted. drift: how many
-    times the distance at the search counts as diverged, if it is beyond the usual distance of situations, too. patience: so
-    many diverged frames, more than others, end a copy. lost: times the usual distance at which it ends at once. neighbours,
+    times the distance at the search counts as diverged; never less than the usual distance of situations, and never more than
+    ``most`` times that, so that a poor match does not excuse itself. patience: so many diverged frames, more than others, end
+    a copy. lost: times the usual distance at which it ends at once. neighbours,
     horizon: how many situations are compared by how many of their next actions. stale, reach, forget: what a copy that
     ended by diverging adds to the distance of the frames around its beginning, in usual distances; how many to either side;
     and the share of it that is forgotten with each search. turn: degrees an axis that the pitch is corrected by in a frame.
@@ -41,6 +42,7 @@ class SearchSettings:
     longest: int = 200
     settle: int = 4
     drift: float = 1.5
+    most: float = 1.5
     patience: int = 6
     lost: float = 2.5
     neighbours: int = 8
@@ -99,7 +101,6 @@ class SearchRules:
 
     def step(self, latent: NDArray[np.float32]) -> SearchStep:
         """latent: float32 (D,), of the frame seen now."""
-        settings, usual = self.settings, self.searcher.usual
         row = self._begin + self._copied
         why, distance = self._why_search(latent, row)
         if why:
@@ -110,7 +111,13 @@ class SearchRules:
             self._found = distance = match.distance
             row = match.row
         self._copied += 1
-        return SearchStep(self._demo, row, bool(why), distance, max(settings.drift * self._found, usual), why)
+        return SearchStep(self._demo, row, bool(why), distance, self.limit, why)
+
+    @property
+    def limit(self) -> float:
+        """The distance beyond which the copy is doubted."""
+        settings, usual = self.settings, self.searcher.usual
+        return max(usual, min(settings.drift * self._found, settings.most * usual))
 
     def _why_search(self, latent: NDArray[np.float32], row: int) -> tuple[str, float]:
         settings, usual = self.settings, self.searcher.usual
@@ -119,13 +126,13 @@ class SearchRules:
         if row >= len(self.demos[self._demo]):
             return "end", 0.0
         distance = self.searcher.distance(latent, self._demo, row)
-        diverged = distance > max(settings.drift * self._found, usual)
+        diverged = distance > self.limit
         self._doubts = self._doubts + 1 if diverged else max(0, self._doubts - 1)
         if self._copied < settings.settle:
             return "", distance
         if self._copied >= settings.longest:
             return "long", distance
-        if distance > settings.lost * max(usual, self._found):
+        if distance > settings.lost * usual:
             return "lost", distance
         return ("diverged" if self._doubts >= settings.patience else ""), distance
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.actions import Action
 from search_agent.agent import Pitch, SearchRules, SearchSettings, SearchStep, copied_action
-from search_agent.demos import Demo, DemoSet, SetInfo
+from search_agent.demos import Demo, DemoSet
 from search_agent.encoder import Encoder, PolicyEncoder, hash_of
 from search_agent.nearest import DemoSearcher
 
@@ -26,6 +27,13 @@ def chosen(demos: Sequence[Demo], tags: Sequence[str]) -> list[Demo]:
     return found
 
 
+def encoder_of(demos: DemoSet) -> Encoder:
+    """The model that made the set's latents. Raises ValueError if it is gone, or is not the same any more."""
+    info = demos.info
+    demos.require(replace(info, sha256=hash_of(info.source)))
+    return PolicyEncoder(info.source)
+
+
 class SearchAgent:
     """Plays a set of demonstrations; ``step`` tells what was copied last.
 
@@ -41,11 +49,7 @@ class SearchAgent:
         settings: SearchSettings | None = None,
     ) -> None:
         self.set, self.tags, self.settings = demos, tuple(tags), settings or SearchSettings()
-        if encoder is None:
-            source = demos.info.source
-            demos.require(SetInfo(source, hash_of(source), demos.info.dims, demos.info.rate, demos.info.drop_nulls))
-            encoder = PolicyEncoder(source)
-        self.encoder, self.problems = encoder, list[str]()
+        self.encoder, self.problems = encoder or encoder_of(demos), list[str]()
         self._stamp = demos.stamp
         self._take(chosen(self._listed(), self.tags))
         self.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -23,6 +23,14 @@ class Agent(Protocol):
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         """The action on seeing this."""
+
+
+@runtime_checkable
+class TellingAgent(Agent, Protocol):
+    """An agent that can tell of each action where it has it from."""
+
+    def told(self) -> dict[str, Any]:
+        """Of the latest action, as a line of a log."""
 
 
 class RandomAgent:
@@ -83,6 +91,12 @@ class DemoAgent:
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         return self._agent.act(observation)
+
+    def told(self) -> dict[str, Any]:
+        from search_agent.agent import describe
+
+        assert self._agent.step is not None  # asked after an action
+        return describe(self._agent.step, self._agent.demos)
 
 
 def split_tags(source: str) -> tuple[Path, list[str]]:

@@ -10,6 +10,8 @@ set.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +20,7 @@ import numpy as np
 import tyro
 
 from data.actions import ActionTrack
+from data.frame_inputs import FrameInputs
 from data.labels import LabelTable
 from data.recording import Recording, find_recordings
 from data.sources import unique_name
@@ -59,30 +62,37 @@ def index(config: IndexConfig) -> list[str]:
     found = [r for folder in config.recordings for r in find_recordings(folder)]
     found = [r for r in found if config.labels is not None or r.actions is not None]
     videos = {name: demo.video for name, demo in demos.read().demos.items()}
-    refused, added = list[str](), 0
-    with progress_bar("indexing", len(found), "recordings") as bar:
-        for recording in found:
-            video = recording.video.resolve()
-            others = {name for name, other in videos.items() if other != video}
-            name = unique_name(str(video), others.__contains__, recording.name)
-            if name not in videos:
-                try:
-                    added += _add(demos, encoder, recording, name, config)
-                    videos[name] = video
-                except ValueError as error:
-                    refused.append(str(error))
-                    say(f"[yellow]left out:[/yellow] {error}")
+    todo: dict[str, Recording] = {}
+    for recording in found:
+        video = recording.video.resolve()
+        others = {name for name, other in videos.items() if other != video}
+        name = unique_name(str(video), others.__contains__, recording.name)
+        if name not in videos:
+            todo[name], videos[name] = recording, video
+    refused: list[str] = []
+    workers = max(2, (os.cpu_count() or 1) // 2)
+    with ThreadPoolExecutor(workers) as pool, progress_bar("indexing", len(todo), "recordings") as bar:
+        # The next recordings are decoded while one is encoded.
+        seen = {name: pool.submit(frames_of, r, encoder.shape, config.cache) for name, r in todo.items()}
+        for name, recording in todo.items():
+            try:
+                _add(demos, encoder, recording, seen.pop(name).result(), name, config)
+            except ValueError as error:
+                refused.append(str(error))
+                del videos[name]
+                say(f"[yellow]left out:[/yellow] {error}")
             bar.advance()
     if not videos:
         raise ValueError(
             f"{', '.join(map(str, config.recordings))}: no recording that could be used; expected NAME.mp4 + NAME.jsonl"
         )
-    say(f"{added} added, {len(videos)} demonstrations in {config.out}")
+    say(f"{len(todo) - len(refused)} added, {len(videos)} demonstrations in {config.out}")
     return refused
 
 
-def _add(demos: DemoSet, encoder: Encoder, recording: Recording, name: str, config: IndexConfig) -> int:
-    inputs = frames_of(recording, encoder.shape, config.cache)
+def _add(
+    demos: DemoSet, encoder: Encoder, recording: Recording, inputs: FrameInputs, name: str, config: IndexConfig
+) -> None:
     track = _actions(recording, config.labels)
     if abs(len(inputs) - len(track)) > 1:
         raise ValueError(
@@ -98,7 +108,6 @@ def _add(demos: DemoSet, encoder: Encoder, recording: Recording, name: str, conf
     chosen = ActionTrack(track.buttons[rows], track.camera[rows], track.gui_open[rows])
     latents = encoder.encode(inputs, rows)
     demos.add(name, latents, chosen, rows, video=recording.video.resolve(), tags=config.tag, text=text)
-    return 1
 
 
 def _actions(recording: Recording, labels: Path | None) -> ActionTrack:

@@ -1,16 +1,21 @@
 """Watch an agent play: one episode of a task, as a video with its actions beside it in contractor format.
 
 vpt play runs/prior --task logs
+vpt play sets/logs --task logs --inspect     # and what it copied, frame by frame
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from search_agent.demos import DemoSet
+from vpt_pipeline.agents import is_set, split_tags
+from vpt_pipeline.copied_view import write_view
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.rollout import roll_out
@@ -22,7 +27,8 @@ class PlayConfig:
     """Settings of `vpt play`."""
 
     agent: Annotated[str, tyro.conf.Positional]
-    """Who plays: a policy (a folder of `vpt train-prior`, a published NAME.model), random, scripted or scripted:STYLE."""
+    """Who plays: a policy (a folder of `vpt train-prior`, a published NAME.model), a set of demonstrations (`vpt index`;
+    SET:TAG for a part of one), random, scripted or scripted:STYLE."""
     task: str = "explore"
     """What is played: it decides the start, what is in hand, and what is measured."""
     seconds: float | None = None
@@ -37,6 +43,8 @@ class PlayConfig:
     """Policies take the likeliest action."""
     size: tuple[int, int] = (320, 180)
     game: str = "luanti"
+    inspect: bool = False
+    """Of sets: write a second video, the agent's view beside the demonstration's frame that it copies, with the distance."""
 
 
 def main(config: PlayConfig) -> int:
@@ -54,6 +62,12 @@ def main(config: PlayConfig) -> int:
         config.game,
     )
     plan = plans_of(asked)[-1]
+    if config.inspect and not is_set(config.agent):
+        raise ValueError(
+            f"--inspect shows what is copied from demonstrations: expected a set (a folder of `vpt index`), found the agent "
+            f"{config.agent!r}, which copies none; leave --inspect out"
+        )
+    listed = videos_of(config.agent) if config.inspect else {}
     with progress_bar(f"playing {config.task}", plan.steps, "frames") as bar:
         played = roll_out(plan, bar.advance)
     if played.result is None:
@@ -65,4 +79,19 @@ def main(config: PlayConfig) -> int:
         f"{config.task}: {played.result:g} {TASKS[config.task].unit} in {played.frames} frames{ended}; pressed: {pressed}"
     )
     say(f"Watch {played.video}; its actions lie beside it (.jsonl)")
+    if config.inspect:
+        say(f"What it copied: {inspected(config.agent, Path(str(played.video)), played.frames, listed)}")
     return 0
+
+
+def videos_of(source: str) -> dict[str, Path]:
+    """Where a set's demonstrations have their videos, by name."""
+    return {name: demo.video for name, demo in DemoSet(split_tags(source)[0]).read().demos.items()}
+
+
+def inspected(source: str, video: Path, frames: int, listed: dict[str, Path]) -> Path:
+    """Write the view of a played set. listed: demonstrations' videos as they were before the play."""
+    with suppress(ValueError):  # the set may be edited at this very moment, and the play is not lost for it
+        listed = listed | videos_of(source)
+    with progress_bar("drawing what it copied", frames, "frames") as bar:
+        return write_view(video, listed, DemoSet(split_tags(source)[0]).info.rate, bar.advance)

@@ -1,8 +1,12 @@
-"""One episode of an agent in a game: its result and, if asked for, its video with actions in contractor format."""
+"""One episode of an agent in a game: its result and, if asked for, its video with actions in contractor format.
+
+Beside the video of an agent that copies, NAME.copied.jsonl says what: one line a frame.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,8 +17,10 @@ from typing import Any, cast
 import torch
 
 from data.contractor import ContractorWriter
+from data.files import atomic_path
 from data.video import VideoWriter
-from vpt_pipeline.agents import make_agent
+from vpt_pipeline.agents import TellingAgent, make_agent
+from vpt_pipeline.copied_view import copied_log
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.recorder import TICK_RATE, write_step
@@ -87,11 +93,14 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
     results = {name: meter.update(truth) for name, meter in meters.items()}
     held, presses, steps = frozenset[str](), Counter[str](), 0
     with contextlib.ExitStack() as stack:
-        video = records = None
+        video = records = told = None
         if plan.video is not None:
             plan.video.parent.mkdir(parents=True, exist_ok=True)
             video = stack.enter_context(VideoWriter(plan.video, plan.size, TICK_RATE))
             records = stack.enter_context(ContractorWriter(plan.video.with_suffix(".jsonl")))
+            if isinstance(agent, TellingAgent):
+                part = stack.enter_context(atomic_path(copied_log(plan.video)))
+                told = stack.enter_context(part.open("w", encoding="utf-8"))
         while steps < plan.steps and not truth["ended"]:
             action = agent.act({**observation, "truth": truth})
             seen, frame = truth, observation["pov"]
@@ -100,6 +109,8 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
             if video is not None and records is not None:
                 video.write(frame)
                 write_step(records, action, seen, truth, plan.size[1])
+            if told is not None and isinstance(agent, TellingAgent):
+                told.write(json.dumps(agent.told()) + "\n")
             presses.update(action.buttons - held)
             held, steps = action.buttons, steps + 1
             results = {name: meter.update(truth) for name, meter in meters.items()}

@@ -12,6 +12,8 @@ from search_agent.agent import Pitch, SearchRules, SearchSettings, copied_action
 from search_agent.demos import Demo, DemoSet, SetInfo
 from search_agent.nearest import DemoSearcher
 from search_agent.session import SearchAgent
+from search_agent.zip_agent import ZipAgent, inventory_shows
+from search_agent.zip_rules import ZipSettings
 
 
 def line(name: str, begin: float, frames: int, key: str = "forward", pitch: float = 0.0) -> Demo:
@@ -128,3 +130,18 @@ def test_an_edited_set_changes_what_a_playing_agent_does(tmp_path: Path) -> None
     ):
         demos.folder.joinpath("demos.toml").write_text('[a]\ntags = ["logs"]\n[b]\ntags = ["dirt"]\n')
         SearchAgent(demos, OneNumber(), tags=("seeds",))  # type: ignore[arg-type]
+
+
+def test_zip_as_published_plays_a_set_in_whole_degrees(tmp_path: Path) -> None:
+    demos = DemoSet.create(tmp_path / "set", SetInfo("test", "0" * 64, 4, 20))
+    demo = line("a", 0, 200, pitch=1.7)
+    demos.add(demo.name, demo.latents, demo.track, demo.rows, video=Path())
+    agent = ZipAgent(demos, OneNumber(), settings=ZipSettings(counter_max=16))  # type: ignore[arg-type]
+    actions = [agent.act({"pov": np.full((128, 128, 3), frame, np.uint8)}) for frame in range(40)]
+    assert actions[0] == Action(frozenset({"forward"}), (1.0, 0.0))  # 1.7 degrees, cut off
+    assert agent.step is not None and agent.step.closest > 0 and agent.step.frame == 39
+    grey = np.full((128, 128, 3), 198, np.uint8)
+    assert inventory_shows(grey) and not inventory_shows(grey - 2)
+    panel = np.zeros((128, 128, 3), np.uint8)
+    panel[58, 91] = panel[40, 92] = 198
+    assert inventory_shows(panel)
