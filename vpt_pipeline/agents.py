@@ -99,6 +99,27 @@ class DemoAgent:
         return describe(self._agent.step, self._agent.demos)
 
 
+class ZipDemoAgent:
+    """The same sets by ZIP's published rules, whose limits suit latents of VPT's foundation-model-1x."""
+
+    def __init__(self, source: str) -> None:
+        from search_agent.demos import DemoSet
+        from search_agent.zip_agent import ZipAgent
+
+        folder, tags = split_tags(source)
+        self._agent = ZipAgent(DemoSet(folder), tags=tags)
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._agent.reset()
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        return self._agent.act(observation)
+
+
+ZIP = "zip_2022:"
+"""Before a set: play it by ZIP's published rules."""
+
+
 def split_tags(source: str) -> tuple[Path, list[str]]:
     """A set's folder and the tags behind it."""
     if Path(source).is_dir() or ":" not in source:
@@ -108,8 +129,8 @@ def split_tags(source: str) -> tuple[Path, list[str]]:
 
 
 def is_set(source: str) -> bool:
-    """Whether it names a set of demonstrations."""
-    return (split_tags(source)[0] / "set.json").is_file()
+    """Whether it names a set of demonstrations, by whichever rules."""
+    return (split_tags(source.removeprefix(ZIP))[0] / "set.json").is_file()
 
 
 def make_agent(
@@ -121,7 +142,8 @@ def make_agent(
     temperature: float = 1.0,
     deterministic: bool = False,
 ) -> Agent:
-    """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), or a set of demonstrations (SET or SET:TAG).
+    """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), or a set of demonstrations (SET or SET:TAG,
+    with ``zip_2022:`` before it by the published rules).
 
     Raises ValueError for anything else.
     """
@@ -134,5 +156,5 @@ def make_agent(
             raise ValueError(f"agent {name!r}: there is no player {style!r}; expected one of {', '.join(STYLES)}")
         return ScriptedAgent(env, game, task, style, seed)
     if is_set(name):
-        return DemoAgent(name)
+        return ZipDemoAgent(name.removeprefix(ZIP)) if name.startswith(ZIP) else DemoAgent(name)
     return PriorAgent(name, seed, temperature, deterministic)

@@ -76,11 +76,12 @@ def test_from_recordings_to_an_agent_and_back(world: Path, tmp_path: Path, capsy
     assert main(["demos", "merge", str(out), "--other", str(other)]) == 1  # r1 is there already
     assert set(DemoSet(out).read().demos) == {"r0", "r1", "r2", "r3"}
 
-    agent = make_agent(f"{out}:night", None, "luanti", "logs", 0)  # type: ignore[arg-type]
     pictures, _ = turning_world(30, 1)
-    agent.reset({})
-    for picture in pictures:
-        agent.act({"pov": picture})
+    for name in (f"{out}:night", f"zip_2022:{out}:night"):
+        agent = make_agent(name, None, "luanti", "logs", 0)  # type: ignore[arg-type]
+        agent.reset({})
+        for picture in pictures:
+            agent.act({"pov": picture})
     with pytest.raises(ValueError, match="tags there are: dirt, logs, night"):
         open_agent(out, ("nigth",))
 
