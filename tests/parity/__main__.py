@@ -14,7 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas, search
+from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas, search, steve1
 from tests.parity.finding import GOLDEN, Finding
 
 CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
@@ -26,6 +26,7 @@ CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "policies": policies.check,
     "inverse": inverse.check,
     "search": search.check,
+    "steve1": steve1.check,
 }
 
 
@@ -41,7 +42,7 @@ def main() -> int:
     missed = counted = 0
     for name in args.only:
         begun, limit = time.monotonic(), {"most_parameters": args.most_parameters}
-        found = CHECKS[name](args.folder, **(limit if name in ("policies", "inverse") else {}))
+        found = CHECKS[name](args.folder, **(limit if name in ("policies", "inverse", "steve1") else {}))
         try:
             for finding in found:
                 print(finding, flush=True)

@@ -19,6 +19,8 @@ def check(folder: Path) -> Iterator[Finding]:
     """Every schema_*.json of a folder; the error is the number of tensors that differ."""
     for path in sorted(folder.glob("schema_*.json")):
         schema = json.loads(path.read_text())
+        if "kwargs" not in schema:  # STEVE-1's files, of the same names: tests/parity/steve1.py
+            continue
         net, head = schema["kwargs"], {"temperature": schema["temperature"]}
         with torch.device("meta"):
             inverse = net.get("conv3d_params") is not None
