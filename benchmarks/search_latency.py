@@ -166,7 +166,7 @@ def table_rows(what: str, index: LatentIndex, queries: dict[str, Any], true: dic
     for kind, points in queries.items():
         times, found = timed(lambda query: index.search(query).distances[0], points)
         near = np.array(found) <= true[kind] * (1 + 1e-9)
-        farther = np.mean(np.array(found) / np.maximum(true[kind], 1e-9))
+        farther = np.mean(np.divide(found, true[kind], out=np.ones(len(found)), where=true[kind] > 0))
         (p50, p99), (c50, c99) = (np.percentile(spent, (50, 99)) for spent in times)
         numbers = f"{p50:.2f} | {p99:.2f} | {c50:.2f} | {c99:.2f} | {near.mean():.3f} | {farther:.4f}"
         lines.append(f"| {what} | {kind} | {numbers} | {more} |")

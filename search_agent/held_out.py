@@ -58,9 +58,10 @@ def near_queries(segments: Segments, count: int, rng: np.random.Generator) -> ND
     numbers, _ = segments.locate(flat)
     begin, end = segments.offsets[numbers], segments.offsets[numbers + 1] - 1
     other = np.clip(flat + rng.integers(-_APART, _APART + 1, count), begin, end)
-    a, b, after = (segments.gather(rows).astype(np.float32) for rows in (flat, other, np.clip(flat + 1, begin, end)))
+    beside = np.clip(np.where(flat < end, flat + 1, flat - 1), begin, end)
+    a, b, next_to_a = (segments.gather(rows).astype(np.float32) for rows in (flat, other, beside))
     share = rng.random((count, 1), np.float32)
-    noise = rng.standard_normal(a.shape, np.float32) * np.abs(after - a).mean(1, keepdims=True)
+    noise = rng.standard_normal(a.shape, np.float32) * np.abs(next_to_a - a).mean(1, keepdims=True)
     return np.asarray(a + share * (b - a) + noise)
 
 
