@@ -93,7 +93,15 @@ def policy_config(net: Mapping[str, Any], pi_head: Mapping[str, Any], source: st
 
 
 def policy_kwargs(config: PolicyConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The inverse of :func:`policy_config`: keyword arguments of the published network and of its action head."""
+    """The inverse of :func:`policy_config`: keyword arguments of the published network and of its action head.
+
+    Raises ValueError for a policy that the published code cannot build.
+    """
+    if config.stem != "image" or config.resize != "bilinear":
+        raise ValueError(
+            f"a policy with the {config.stem} stem and {config.resize} scaling has no published form; expected VPT's image "
+            "stem and bilinear scaling"
+        )
     net = {key: value for key, value in FIXED.items() if key != "scale_input_img"} | {
         "attention_heads": config.heads,
         "attention_mask_style": "clipped_causal",

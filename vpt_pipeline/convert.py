@@ -42,7 +42,7 @@ def is_inverse_dynamics(files: ModelFiles) -> bool:
     if files.architecture is not None:
         return read_model_file(files.architecture).net.get("conv3d_params") is not None
     assert files.config is not None
-    return '"stem"' in files.config.read_text(encoding="utf-8")
+    return '"gui_head"' in files.config.read_text(encoding="utf-8")  # which policies have not
 
 
 def main(config: ConvertConfig) -> int:

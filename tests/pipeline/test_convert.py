@@ -10,7 +10,7 @@ import torch
 from idm.checkpoint import load_model, model_hash, save_published_model
 from idm.config import preset as idm_preset
 from idm.model import InverseDynamicsModel
-from prior.checkpoint import load_policy, save_published_policy
+from prior.checkpoint import load_policy, save_policy, save_published_policy
 from prior.config import preset
 from prior.policy import Policy
 from vpt_pipeline.cli import main
@@ -37,6 +37,12 @@ def test_there_and_back_again_changes_no_number(published: Path, kind: str, caps
         assert torch.equal(tensor, after[name]), name
     load = load_policy if kind == "policy" else load_model
     assert load(published / "again.model")[0].config == load(published / f"{kind}.model")[0].config
+
+
+def test_a_policy_that_sees_motion_has_no_published_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_policy(tmp_path / "ours", Policy(preset("debug_motion")))
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "theirs.model")]) == 2
+    assert "no published form" in capsys.readouterr().err and not (tmp_path / "theirs.model").exists()
 
 
 def test_a_published_idm_labels_like_its_converted_self(published: Path) -> None:
