@@ -289,6 +289,7 @@ def test_building_reads_block_by_block(all_approximate, monkeypatch, tmp_path):
     """Three times the rows take hardly more memory; what faiss holds, which are the codes, is not counted here."""
     monkeypatch.setattr(codes, "_PCA_ROWS", 1024)
     monkeypatch.setattr(codes, "_BLOCK", 512)
+    monkeypatch.setattr(exact, "BLOCK", 1024)  # of which each thread has one
     monkeypatch.setattr(codes, "list_count", lambda rows: 32)
     peaks = []
     for rows in (20_000, 60_000):
