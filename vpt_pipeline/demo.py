@@ -35,7 +35,7 @@ HELD_OUT_WORLDS = (4, 5)
 HELD_OUT_SEED = 5000
 REPORT_MINUTES = 2.5
 """Kept for labelling, judging, overlays and the report."""
-PRIOR_SHARE = 0.15
+PRIOR_SHARE = 0.05
 """Of the budget, for training each of the two priors."""
 ROLLOUTS, ROLLOUT_SECONDS = 4, 20.0
 """How many episodes each agent plays, and how long they are."""
@@ -49,7 +49,7 @@ class DemoConfig:
 
     out: Path = Path("runs/demo")
     """Everything goes here; report.html is what to open."""
-    budget: str = "20m"
+    budget: str = "24m"
     """About how long it may take, for example 20m or 3h. More time is more play and more training."""
     game: str = "auto"
     """luanti, vizdoom, or auto: Luanti where it is installed, else ViZDoom."""
