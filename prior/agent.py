@@ -95,13 +95,16 @@ class PolicyAgent:
             torch.from_numpy(np.concatenate([getattr(view, name) for view in views])).to(self.policy.device)
             for name in ("images", "motion")
         )
-        features = self._features(images, motion)[:, None]
-        first = torch.zeros(self.streams, 1, dtype=torch.bool, device=images.device)
-        latents, self.memory = self.policy.latents(features, self.memory, first)
-        out = self.policy.heads(latents)
         # The published agent draws the camera first.
-        camera, buttons = (self._choose(logprobs[:, 0]) for logprobs in (out.camera, out.buttons))
+        camera, buttons = (self._choose(logprobs) for logprobs in self._wanted(self._features(images, motion)))
         return buttons, camera
+
+    def _wanted(self, features_BD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What to draw from on seeing a frame in each stream: camera (B, 121), buttons (B, 8641). Remembers the frames."""
+        first = torch.zeros(self.streams, 1, dtype=torch.bool, device=features_BD.device)
+        latents, self.memory = self.policy.latents(features_BD[:, None], self.memory, first)
+        out = self.policy.heads(latents)
+        return out.camera[:, 0], out.buttons[:, 0]
 
     def _choose(self, logprobs: torch.Tensor) -> NDArray[np.int64]:
         if self.deterministic:

@@ -77,15 +77,18 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True)
 class SearchStep:
-    """What one step decided. demo, row: the frame that is copied; searched: whether it was found just now; distance: to it;
-    limit: beyond which the copy is doubted."""
+    """What one step decided. demo, row: the frame that is copied; distance: to it; limit: beyond which the copy is doubted; why
+    it was searched for just now, "" where the copy went on."""
 
     demo: int
     row: int
-    searched: bool
     distance: float
     limit: float
     why: str
+
+    @property
+    def searched(self) -> bool:
+        return bool(self.why)
 
 
 class SearchRules:
@@ -111,7 +114,7 @@ class SearchRules:
             self._found = distance = match.distance
             row = match.row
         self._copied += 1
-        return SearchStep(self._demo, row, bool(why), distance, self.limit, why)
+        return SearchStep(self._demo, row, distance, self.limit, why)
 
     @property
     def limit(self) -> float:
@@ -157,9 +160,8 @@ class SearchRules:
         held = np.stack(keys)  # (K, horizon, buttons)
         both = (held[:, None] & held[None]).sum(3)
         either = (held[:, None] | held[None]).sum(3)
-        apart = np.where(
-            either > 0, 1 - both / np.maximum(either, 1), 0.0
-        )  # of the keys held by either, how many by one alone
+        # Of the keys held by either, how many by one alone.
+        apart = np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)
         apart = apart + np.abs(np.stack(turns)[:, None] - np.stack(turns)[None]).mean(3) / TURN
         agree = np.exp(-2 * apart.mean(2))
         near = np.array([match.distance for match in found])

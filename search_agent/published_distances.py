@@ -1,7 +1,7 @@
 """Distances as the published search agents compute them, and checks of what they are computed on.
 
-Rows are compared one block after the other in float32 on the float16 store: the published decisions, at a fraction of their cost.
-The index of our own agent is search_agent/index.py.
+Rows are compared one block after the other in float32 on the float16 store: the published decisions, at a fraction of their
+cost. The index of our own agent is search_agent/index.py.
 """
 
 from __future__ import annotations

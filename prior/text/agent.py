@@ -81,23 +81,8 @@ class GuidedAgent(PolicyAgent):
             self._eyes[stream].reset()
         self.memory = self.memory.forget(ended.repeat(self._ways))
 
-    @torch.inference_mode()
-    def joint(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As :meth:`PolicyAgent.joint`."""
-        if len(frames) != self.streams:
-            raise ValueError(
-                f"got {len(frames)} frames for an agent of {self.streams} streams; one frame for each is needed"
-            )
-        views = [eye.look(frame) for eye, frame in zip(self._eyes, frames, strict=True)]
-        images, motion = (
-            torch.from_numpy(np.concatenate([getattr(view, name) for view in views])).to(self.policy.device)
-            for name in ("images", "motion")
-        )
-        camera, buttons = (self._choose(logits) for logits in self._wanted(self._features(images, motion)))
-        return buttons, camera
-
     def _wanted(self, features_BD: Tensor) -> tuple[Tensor, Tensor]:
-        """Camera (B, 121) and buttons (B, 8641), to draw from: the camera first, as the published agent draws."""
+        """As :meth:`PolicyAgent._wanted`, guided."""
         rows = self._ways * self.streams  # those with the goal, then those without
         goals = torch.cat([self.goals, torch.zeros_like(self.goals)])[:rows, None]
         seen = self.policy.with_goals(features_BD.repeat(self._ways, 1)[:, None], goals)
