@@ -1,0 +1,60 @@
+"""Small C files that make the package fast: built on first use with the machine's C compiler, then kept.
+
+Nothing depends on them: where there is no compiler, or it fails, callers take a slower way, and a warning says so once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.files import cache_folder
+
+
+def compiled(source: Path, flags: Sequence[str], slow: str, failed: str) -> ctypes.CDLL | None:
+    """The library of a C file, or None where it cannot be built. VPT_NATIVE=0 leaves it out, without a word.
+
+    slow: what is slow without a compiler; failed: what does not build, and what is used instead; both for the warning.
+    """
+    if os.environ.get("VPT_NATIVE") == "0":
+        return None
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        _say(f"no C compiler (cc): {slow}; `vpt doctor` says what mends it")
+        return None
+    try:
+        return ctypes.CDLL(str(_built(compiler, source, flags)))
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or error
+        _say(f"{failed}: {said}")
+        return None
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def _built(compiler: str, source: Path, flags: Sequence[str]) -> Path:
+    """The library for this source, these flags and this processor; moved into place whole."""
+    processor = next((line for line in _cpuinfo().splitlines() if line.startswith("flags")), platform.processor())
+    digest = hashlib.sha256("\n".join([source.read_text(), *flags, processor]).encode()).hexdigest()[:16]
+    path = cache_folder() / f"{source.stem}-{digest}.so"
+    if not path.exists():
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        subprocess.run([compiler, *flags, "-o", part, source, "-lm"], check=True, capture_output=True, text=True)
+        part.replace(path)
+    return path
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
