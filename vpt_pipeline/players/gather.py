@@ -12,6 +12,8 @@ from vpt_pipeline.players.routes import go_beside, ramble
 
 ARM = 3.6
 """Metres from the eye within which nodes are dug; the game itself allows 4."""
+TURN = 75.0
+"""Degrees that somebody turns to look for more, to the right."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def dug_at(body: Body, target: Sequence[float]) -> bool:
 def take_tool(body: Body, part: str) -> Script:
     """Bring the tool to the hand, as most people do most of the time."""
     slot = body.slot_of(part) if part else None
-    if slot is not None and body.chance(0.9):
+    if slot is not None and (body.style.single_minded or body.chance(0.9)):
         yield from body.select(slot)
 
 
@@ -71,7 +73,7 @@ def dig(body: Body, target: Vector, patience: int) -> Generator[Action, None, bo
             # fingers come off a moment later
             yield from body.wait(int(body.rng.integers(0, 3)), ("attack",))
             return True
-        if frame == 12 and body.chance(0.3):
+        if frame == 12 and not body.style.single_minded and body.chance(0.3):
             # let go and go on, as hands do
             yield from body.wait(int(body.rng.integers(2, 6)))
     return False
@@ -93,16 +95,36 @@ def pick_up(body: Body, where: Vector) -> Script:
 
 
 def find(body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]) -> Generator[Action, None, Vector | None]:
-    """One of the nearest nodes of the quarry, or None."""
-    found = yield from body.ask("near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4)
+    """One of the nearest nodes of the quarry, or None. Single-minded players only know of what they see."""
+    by_sight = body.style.single_minded
+    seen = {"in_sight": ARM} if by_sight else {}
+    found = yield from body.ask("near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, **seen)
     cells = [tuple(round(value) for value in cell[:3]) for cell in found or []]
     ground = round(body.feet[1] - 0.5)
     if quarry.feet_level:
-        cells = [cell for cell in cells if cell[1] == ground and body.flat_away(cell) > 1.1]  # not what one stands on
+        levels = (ground, ground + 1) if by_sight else (ground,)  # who sees the walls of a pit digs on into them
+        cells = [cell for cell in cells if cell[1] in levels and body.flat_away(cell) > 1.1]  # not what one stands on
         cells = cells[:25]
-        body.rng.shuffle(cells)
+        if not by_sight:
+            body.rng.shuffle(cells)
     cells = [cell for cell in cells if cell not in skip and cell[1] - body.feet[1] < 3.6]
+    if by_sight:  # near, and not far off the view
+        cells.sort(key=lambda cell: body.away(cell) * (1 + abs(body.bearing(cell)) / 60))
     return (cells[0][0], cells[0][1], cells[0][2]) if cells else None
+
+
+def look_for(
+    body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]
+) -> Generator[Action, None, Vector | None]:
+    """As ``find``; single-minded players turn round, always the same way, until they see one."""
+    target = yield from find(body, quarry, radius, skip)
+    if body.style.single_minded:
+        for _ in range(4):
+            if target is not None:
+                break
+            yield from body.look((body.style.gaze_pitch, body.truth["yaw"] + TURN), within=6.0)
+            target = yield from find(body, quarry, radius, skip)
+    return target
 
 
 def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
@@ -113,7 +135,7 @@ def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
     for _ in range(count * 3):
         if done >= count:
             return
-        target = yield from find(body, quarry, radius, tried)
+        target = yield from look_for(body, quarry, radius, tried)
         if target is None:
             heading += body.between(-25, 25)  # search on, not in circles
             yield from ramble(body, heading)
@@ -123,9 +145,9 @@ def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
             continue
         if (yield from dig(body, target, quarry.patience)):
             done += 1
-            if body.chance(0.35):
+            if not body.style.single_minded and body.chance(0.35):
                 yield from step_back(body)
-            if body.chance(0.8):
+            if body.style.single_minded or body.chance(0.8):
                 yield from pick_up(body, target)
 
 

@@ -19,7 +19,7 @@ from vpt_pipeline.players.routes import ramble
 
 def breather(body: Body, share: float = 0.4) -> Script:
     """Between two pieces of work: mostly nothing, sometimes (that share) a moment of something else."""
-    if not body.chance(share):
+    if body.style.single_minded or not body.chance(share):
         return
     antic = (antics.idle, antics.look_around, antics.go_through_hotbar, antics.swing)[int(body.rng.integers(4))]
     yield from antic(body)

@@ -3,7 +3,23 @@ local Q, list, to_vector = bridge.queries, bridge.list, bridge.vector
 
 local function feet(player) return vector.round(vector.add(player:get_pos(), {x = 0, y = 0.3, z = 0})) end
 
+local HALF_WIDTH, HALF_HEIGHT = 50, 34 -- degrees from the middle of the view, a little less than the window shows
+
+-- Whether a player could see the near side of a node: within the view, and nothing between (what is within reach is known).
+local function in_sight(player, at, arm)
+  local eye = player:get_pos()
+  eye.y = eye.y + player:get_properties().eye_height
+  if vector.distance(eye, at) <= (arm or 0) then return true end
+  local away = vector.subtract(at, eye)
+  local yaw = math.deg(math.atan2(-away.x, away.z) - player:get_look_horizontal())
+  local pitch = math.deg(math.atan2(-away.y, math.hypot(away.x, away.z)) - player:get_look_vertical())
+  if math.abs((yaw + 180) % 360 - 180) > HALF_WIDTH or math.abs(pitch) > HALF_HEIGHT then return false end
+  local function side(axis) return math.max(at[axis] - 0.51, math.min(at[axis] + 0.51, eye[axis])) end
+  return (minetest.line_of_sight(eye, vector.new(side("x"), side("y"), side("z"))))
+end
+
 -- Nodes of the given names around the player, nearest first: {x, y, z, squared distance (height counts twice)}.
+-- With in_sight, only those that the player can see, or reach with an arm of that many metres.
 function Q.near(player, ask)
   local pos, radius, found = player:get_pos(), ask.radius or 24, {}
   local low = {x = pos.x - radius, y = pos.y - (ask.below or 4), z = pos.z - radius}
@@ -18,7 +34,12 @@ function Q.near(player, ask)
     return false
   end)
   local nearest = {}
-  for i = 1, math.min(#found, ask.limit or 12) do nearest[i] = found[i] end
+  for _, node in ipairs(found) do
+    if #nearest >= (ask.limit or 12) then break end
+    if not ask.in_sight or in_sight(player, vector.new(node[1], node[2], node[3]), ask.in_sight) then
+      nearest[#nearest + 1] = node
+    end
+  end
   return nearest
 end
 
