@@ -38,7 +38,7 @@ class PlayerStyle:
     # what they like to do: weights of the freeplay activities, 1 where not named
     likes: Mapping[str, float]
     single_minded: bool = False
-    """Goes for what is in sight, as somebody who learns from the picture alone could, and does nothing between two pieces of work."""
+    """Goes for what is in sight, as one who learns from the picture could, and does nothing between two pieces of work."""
 
 
 _STYLES = (
