@@ -1,7 +1,7 @@
 """Batches of clips for training: what is drawn depends on (seed, step) alone, so that a resumed run sees what an
 unbroken one would have seen.
 
-Augmentation is constant over a clip (:mod:`idm.augment`).
+Augmentation is constant over a clip (:mod:`data.augment`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idm.augment import colour_jitter, mirror, tilt
+from data.augment import colour_jitter, mirror, tilt
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
 

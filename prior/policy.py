@@ -57,8 +57,9 @@ class _Net(nn.Module):
         self.img_process: ImageTrunk | PreviousFrameStem
         if config.stem == "motion":
             self.img_process = PreviousFrameStem(
-                config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden
-            )
+                config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden,
+                config.trunk_blocks,
+            )  # fmt: skip
         else:
             self.img_process = ImageTrunk(
                 (*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False

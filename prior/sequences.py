@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.augment import colour_jitter, shift
 from data.frame_inputs import views_of
 from prior.episodes import Episode
 
@@ -56,13 +58,38 @@ class Source:
         return sum(map(len, self.episodes))
 
 
+@dataclass(frozen=True)
+class Variation:
+    """How chunks are varied, each in itself alike. colour: strength of the change of brightness, contrast, saturation and hue;
+    pixels: that the picture moves at most; still: share of chunks without motion, as if each frame were an episode's first: who
+    always sees the last action learns to go on with it rather than to look (de Haan et al. 2019, arXiv 1905.11979)."""
+
+    colour: float = 0.0
+    pixels: int = 0
+    still: float = 0.0
+
+    def __call__(
+        self, images: NDArray[np.uint8], motion: NDArray[np.float16], rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """images: uint8 (T, H, W, 3 or 6); motion: float16 (T, C, h, w); see :class:`data.frame_inputs.Views`."""
+        if self.pixels:
+            images = shift(images, rng, self.pixels)
+        if self.colour:
+            images = colour_jitter(images.reshape(*images.shape[:2], -1, 3), rng, self.colour).reshape(images.shape)
+        if self.still and motion.shape[1] and rng.random() < self.still:
+            images, motion = np.concatenate([images[..., :3]] * 2, -1), np.zeros_like(motion)
+        return images, motion
+
+
 class SequenceLoader:
     """``draw(step)`` is a batch of ``slots`` chunks of ``chunk`` frames.
 
     Raises ValueError where there is not one chunk for each slot, or where some sources have shares and others have none.
     """
 
-    def __init__(self, sources: Sequence[Source], slots: int, chunk: int, seed: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], slots: int, chunk: int, seed: int, variation: Variation | None = None
+    ) -> None:
         given = [source.share for source in sources]
         if any(share is None for share in given) and any(share is not None for share in given):
             raise ValueError(
@@ -70,7 +97,7 @@ class SequenceLoader:
             )
         if any(share is not None and share <= 0 for share in given):
             raise ValueError(f"the shares are {given}; expected numbers above 0")
-        self.slots, self.chunk, self.seed = slots, chunk, seed
+        self.slots, self.chunk, self.seed, self.variation = slots, chunk, seed, variation
         self._episodes = [episode for source in sources for episode in source.episodes]
         total = sum(source.frames for source in sources)
         shares = np.array([source.frames if source.share is None else source.share for source in sources], float)
@@ -88,12 +115,16 @@ class SequenceLoader:
         """The batch of a step, or some slots of it."""
         epoch, at = divmod(step, self.steps_an_epoch)
         order, ends = _film(self, epoch)
-        rows = [self._chunk(order, ends, slot, at) for slot in range(self.slots)[slots]]
+        rows = [self._varied(self._chunk(order, ends, slot, at), step, slot) for slot in range(self.slots)[slots]]
         return Chunks(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
-    def _chunk(
-        self, order: NDArray[np.int64], ends: NDArray[np.int64], slot: int, at: int
-    ) -> tuple[NDArray[np.generic], ...]:
+    def _varied(self, row: tuple[NDArray[Any], ...], step: int, slot: int) -> tuple[NDArray[Any], ...]:
+        if self.variation is None:
+            return row
+        images, motion, *others = row
+        return (*self.variation(images, motion, np.random.default_rng([self.seed, step, slot])), *others)
+
+    def _chunk(self, order: NDArray[np.int64], ends: NDArray[np.int64], slot: int, at: int) -> tuple[NDArray[Any], ...]:
         start = (slot * self.steps_an_epoch + at) * self.chunk
         stop = start + self.chunk
         pieces = []

@@ -64,6 +64,12 @@ class CloningConfig(JsonConfig):
     """Compute a step in so many parts, for want of memory; the step is the same."""
     checkpointed: int = 0
     """Compute the image trunk again in the backward pass, so many frames at a time, for want of memory; 0: keep it."""
+    colour: float = 0.0
+    """How much the colours of a chunk vary, such as 0.1."""
+    pixels: int = 0
+    """By how many pixels the picture of a chunk is moved at most."""
+    still: float = 0.0
+    """Share of chunks in which a motion stem sees no motion, so that it learns to look and not only to go on as before."""
     precision: Precision = "auto"
     seed: int = 0
     save_every: int = 200

@@ -26,7 +26,7 @@ from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source
+from prior.sequences import SequenceLoader, Source, Variation
 from prior.training import RECIPES, Cloner, CloningConfig, agreed, finish, process, start_processes
 from vpt_pipeline.progress import hush, progress_bar, say
 from vpt_pipeline.train_idm import hold_back, pick_device, tensorboard_writer
@@ -86,6 +86,12 @@ class TrainPriorConfig:
     """Compute a step in so many parts, for want of memory."""
     checkpointed: int | None = None
     """Compute the image trunk again in the backward pass, so many frames at a time, for want of memory."""
+    colour: float | None = None
+    """How much the colours of a chunk vary, such as 0.1."""
+    pixels: int | None = None
+    """By how many pixels the picture of a chunk is moved at most."""
+    still: float | None = None
+    """Share of chunks without motion (motion stems only), so that the policy learns to look and not only to go on as before."""
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
     save_every: int | None = None
@@ -174,7 +180,8 @@ def train(config: TrainPriorConfig) -> dict[str, float]:
     policy = new_policy(config, training.seed)
     sources, held = load_sources(config, policy.config)
     chunk = training.chunk or policy.config.chunk
-    loader = SequenceLoader(sources, training.batch, chunk, training.seed)
+    variation = Variation(training.colour, training.pixels, training.still)
+    loader = SequenceLoader(sources, training.batch, chunk, training.seed, variation)
     if config.minutes is not None:
         steps = agreed(_steps_begun_with(config.out)) or agreed(
             steps_in(config.minutes, config, training, loader, device)

@@ -6,6 +6,8 @@ machines have. Shape suffixes: N frames, C channels, H height, W width, h and w 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,6 +58,7 @@ class MotionStem(nn.Module):
         stem_channels: int,
         trunk_channels: tuple[int, ...],
         hidden: int,
+        blocks: int = 1,
     ) -> None:
         super().__init__()
         rows, columns = flow_grid
@@ -73,7 +76,7 @@ class MotionStem(nn.Module):
         for count in trunk_channels:
             downs.append(conv(channels, count, stride=2))
             channels, height, width = count, (height + 1) // 2, (width + 1) // 2
-        self.blocks = nn.Sequential(*downs, ResidualBlock(channels, 1.0))
+        self.blocks = nn.Sequential(*downs, *(ResidualBlock(channels, 1 / math.sqrt(blocks)) for _ in range(blocks)))
         self.dense = dense(channels * height * width, hidden, activate=False)
 
     def forward(self, shown_NHWC: Tensor, neighbour_NHWC: Tensor, motion_NChw: Tensor, ahead: bool) -> Tensor:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from data.actions import BUTTON_INDEX, ActionTrack
+from data.augment import colour_jitter, mirror, tilt
 from data.frame_inputs import InputMaker
-from idm.augment import colour_jitter, mirror, tilt
 from idm.calibration import Calibration, decode_held, fit, sigmoid
 from idm.clips import ClipSampler
 from idm.config import IDMConfig, preset

@@ -22,7 +22,7 @@ from prior.cloning import CloningLoss, means
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Episode, episode_of
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source
+from prior.sequences import Chunks, SequenceLoader, Source, Variation
 from prior.training import RECIPES, Cloner, CloningConfig, DivergedError
 
 CONFIG = preset("debug")
@@ -81,6 +81,40 @@ def test_shares_of_sources_are_kept() -> None:
         SequenceLoader([Source([episode(50, 1)]), Source([episode(50, 2)], 1.0)], 2, 8, seed=0)
     with pytest.raises(ValueError, match="fewer than one chunk"):
         SequenceLoader([Source([episode(50, 1)])], 8, 8, seed=0)
+
+
+def test_chunks_vary_each_in_itself_alike_and_the_same_again() -> None:
+    config = preset("debug_motion")
+    episodes = [episode(200, 1, config=config)]
+
+    def drawn(**how: float) -> Chunks:
+        return SequenceLoader([Source(episodes)], 4, 8, 0, Variation(**how)).draw(1)  # type: ignore[arg-type]
+
+    plain = SequenceLoader([Source(episodes)], 4, 8, 0).draw(1)
+    assert torch.equal(drawn().images, plain.images)
+    moved = drawn(pixels=2)
+    assert torch.equal(moved.images, drawn(pixels=2).images)
+    whole, places = plain.images[:, :, 4:-4, 4:-4], set()
+    for slot in range(4):
+        fits = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if torch.equal(moved.images[slot, :, 4 - down : 32 - down, 4 - right : 60 - right], whole[slot])
+        ]
+        assert len(fits) == 1  # every frame of the chunk by as much
+        places.add(fits[0])
+    assert len(places) > 1
+    tinted = drawn(colour=0.3)
+    change = (tinted.images.float() - plain.images.float()).mean((1, 2, 3))
+    assert (change.abs() > 3).any() and not torch.allclose(change[0], change[1], atol=1)
+    assert torch.equal(tinted.buttons, plain.buttons) and torch.equal(tinted.motion, plain.motion)
+    stilled = drawn(still=1.0)
+    assert torch.equal(stilled.images[..., 3:], plain.images[..., :3]) and not stilled.motion.any()
+    some = [bool(row.any()) for step in range(6) for row in SequenceLoader(
+        [Source(episodes)], 4, 8, 0, Variation(still=0.5)
+    ).draw(step).motion]  # fmt: skip
+    assert 6 <= sum(some) <= 18
 
 
 def test_null_actions_are_dropped_masked_or_kept() -> None:

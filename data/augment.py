@@ -36,6 +36,17 @@ def colour_jitter(images: NDArray[np.uint8], rng: np.random.Generator, strength:
     return jittered
 
 
+def shift(images: NDArray[np.uint8], rng: np.random.Generator, pixels: int = 2) -> NDArray[np.uint8]:
+    """A whole clip moved by up to so many pixels each way, uint8 (T, H, W, C) -> the same; the outermost pixels repeat.
+
+    Kostrikov et al. 2020, "Image Augmentation Is All You Need" (arXiv 2004.13649), section 3.
+    """
+    down, right = rng.integers(-pixels, pixels + 1, 2)
+    rows = np.clip(np.arange(images.shape[1]) + down, 0, images.shape[1] - 1)
+    columns = np.clip(np.arange(images.shape[2]) + right, 0, images.shape[2] - 1)
+    return images[:, rows][:, :, columns]
+
+
 def mirror(
     images: NDArray[np.uint8], motion: NDArray[np.float16], buttons: NDArray[np.bool_], camera: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
