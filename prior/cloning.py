@@ -53,6 +53,8 @@ class CloningLoss(nn.Module):
         """Returns (len(SUMS),) and the memory."""
         batch, frames = chunks.first.shape
         features = self._features(chunks.images.flatten(0, 1), chunks.motion.flatten(0, 1)).view(batch, frames, -1)
+        if chunks.goals.shape[-1]:
+            features = self.policy.with_goals(features, chunks.goals)
         latents, memory = self.policy.latents(features, memory, chunks.first)
         out_buttons, out_camera = self.policy.pi_head.buttons(latents), self.policy.pi_head.camera(latents)
         weight, free = chunks.weight, self._free[chunks.buttons]  # type: ignore[index]

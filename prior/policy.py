@@ -133,6 +133,10 @@ class Policy(nn.Module):
         out: Tensor = self.net.img_process(pixels)
         return out
 
+    def with_goals(self, features_BTD: Tensor, goals_BTG: Tensor | None = None) -> Tensor:
+        """Features of frames with what is wanted in them: for policies that know goals (prior/text/policy.py)."""
+        raise ValueError("this policy knows no goals; prior.text.policy.GoalPolicy.of makes one that does of it")
+
     def latents(self, features_BTD: Tensor, memory: Memory, first_BT: Tensor) -> tuple[Tensor, Memory]:
         """(B, T, D) -> (B, T, D), what the heads see, and the memory after it.
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ from prior.episodes import Episode
 @dataclass(frozen=True)
 class Chunks:
     """images: uint8 (B, T, H, W, 3), motion: float16 (B, T, C, h, w), see :class:`data.frame_inputs.Views`; first: bool (B, T),
-    True where what was before is to be forgotten; buttons, camera: int64 (B, T), joint numbers; weight: float32 (B, T)."""
+    True where what was before is to be forgotten; buttons, camera: int64 (B, T), joint numbers; weight: float32 (B, T); goals:
+    float32 (B, T, G), what is wanted in each frame; G = 0 for policies without goals."""
 
     images: Tensor
     motion: Tensor
@@ -37,12 +38,20 @@ class Chunks:
     buttons: Tensor
     camera: Tensor
     weight: Tensor
+    goals: Tensor
 
     def slots(self, part: slice) -> Chunks:
         return Chunks(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
 
     def to(self, device: str) -> Chunks:
         return Chunks(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+
+
+class Goals(Protocol):
+    """What is wanted in the frames of each of a loader's episodes: drawn anew each epoch, the same again for the same."""
+
+    def __call__(self, epoch: int, episode: int, part: slice) -> NDArray[np.float32]:
+        """(T, G) for a part of an episode's frames."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,13 @@ class SequenceLoader:
     """
 
     def __init__(
-        self, sources: Sequence[Source], slots: int, chunk: int, seed: int, variation: Variation | None = None
+        self,
+        sources: Sequence[Source],
+        slots: int,
+        chunk: int,
+        seed: int,
+        variation: Variation | None = None,
+        goals: Goals | None = None,
     ) -> None:
         given = [source.share for source in sources]
         if any(share is None for share in given) and any(share is not None for share in given):
@@ -97,7 +112,7 @@ class SequenceLoader:
             )
         if any(share is not None and share <= 0 for share in given):
             raise ValueError(f"the shares are {given}; expected numbers above 0")
-        self.slots, self.chunk, self.seed, self.variation = slots, chunk, seed, variation
+        self.slots, self.chunk, self.seed, self.variation, self.goals = slots, chunk, seed, variation, goals
         self._episodes = [episode for source in sources for episode in source.episodes]
         total = sum(source.frames for source in sources)
         shares = np.array([source.frames if source.share is None else source.share for source in sources], float)
@@ -114,8 +129,7 @@ class SequenceLoader:
     def draw(self, step: int, slots: slice = slice(None)) -> Chunks:
         """The batch of a step, or some slots of it."""
         epoch, at = divmod(step, self.steps_an_epoch)
-        order, ends = _film(self, epoch)
-        rows = [self._varied(self._chunk(order, ends, slot, at), step, slot) for slot in range(self.slots)[slots]]
+        rows = [self._varied(self._chunk(epoch, slot, at), step, slot) for slot in range(self.slots)[slots]]
         return Chunks(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _varied(self, row: tuple[NDArray[Any], ...], step: int, slot: int) -> tuple[NDArray[Any], ...]:
@@ -124,7 +138,8 @@ class SequenceLoader:
         images, motion, *others = row
         return (*self.variation(images, motion, np.random.default_rng([self.seed, step, slot])), *others)
 
-    def _chunk(self, order: NDArray[np.int64], ends: NDArray[np.int64], slot: int, at: int) -> tuple[NDArray[Any], ...]:
+    def _chunk(self, epoch: int, slot: int, at: int) -> tuple[NDArray[Any], ...]:
+        order, ends = _film(self, epoch)
         start = (slot * self.steps_an_epoch + at) * self.chunk
         stop = start + self.chunk
         pieces = []
@@ -139,7 +154,10 @@ class SequenceLoader:
             # Where the loader alone begins anew, there is a frame before, and a player would have seen it.
             seen = views_of(episode.inputs, episode.rows[part], episode.first[part])
             actions = episode.buttons[part], episode.camera[part], episode.weight[part]
-            pieces.append((seen.images, seen.motion, first, *actions))
+            wanted = np.zeros((end - start, 0), np.float32)
+            if self.goals is not None:
+                wanted = self.goals(epoch, int(order[place, 0]), part)
+            pieces.append((seen.images, seen.motion, first, *actions, wanted))
             start = end
         joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
         if at == 0:

@@ -15,25 +15,28 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from data.ahead import ahead
+from data.joint_actions import JointActions
 from data.json_config import JsonConfig, begin_or_resume
 from prior.checkpoint import save_policy
 from prior.cloning import SUMS, CameraLoss, CloningLoss, means
+from prior.episodes import Episode
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
 from prior.nn.optim import MovingAverage, learning_rate, save_state
 from prior.nn.precision import Precision, uses_bfloat16
-from prior.policy import Policy
+from prior.policy import BUTTON_CHOICES, CAMERA_CHOICES, Policy
 from prior.sequences import Chunks, SequenceLoader
 
 
@@ -132,7 +135,7 @@ class Cloner:
         self.bfloat16 = uses_bfloat16(training.precision, device)
         self.loss = CloningLoss(self.policy, training.camera, training.checkpointed, self.bfloat16).to(device)
         self.steps = training.steps or max(1, round(training.epochs * loader.steps_an_epoch))
-        named = [(n, p) for n, p in self.policy.named_parameters() if not n.startswith("value_head.")]
+        named = _learnt(self.policy)
         self.learnt: list[Tensor] = [p for _, p in named]
         decayed = [p for name, p in named if p.ndim > 1 and not name.endswith(".b_nd")]
         kept = [p for name, p in named if p.ndim <= 1 or name.endswith(".b_nd")]
@@ -283,7 +286,7 @@ class Cloner:
     def finished(self) -> Policy:
         """A copy of the policy with the weights that are kept: the averaged ones, or the last."""
         policy = copy.deepcopy(self.policy)
-        self.average.copy_to(p for name, p in policy.named_parameters() if not name.startswith("value_head."))
+        self.average.copy_to(p for _, p in _learnt(policy))
         return policy.eval()
 
 
@@ -317,6 +320,28 @@ def agreed(value: int) -> int:
     if process()[1] > 1:
         dist.broadcast_object_list(values)
     return values[0]
+
+
+def _learnt(policy: Policy) -> list[tuple[str, Tensor]]:
+    """What cloning changes: not the values, of which actions tell nothing, nor what the caller froze."""
+    return [(n, p) for n, p in policy.named_parameters() if p.requires_grad and not n.startswith("value_head.")]
+
+
+def begin_with_frequencies(policy: Policy, episodes: Iterable[Episode], smoothing: float = 1e-3) -> None:
+    """Let a new policy's heads begin with how often each action is taken, whatever is seen, instead of with all 8641 x 121 alike.
+
+    It need not learn first that nobody presses nine keys at once, and never quite unlearns it: what nobody does begins with
+    ``smoothing`` of the probability, shared by all actions.
+    """
+    buttons, camera = np.zeros(BUTTON_CHOICES), np.zeros(CAMERA_CHOICES)
+    turns = JointActions().camera_counts(np.arange(BUTTON_CHOICES))
+    for episode in episodes:
+        buttons += np.bincount(episode.buttons, episode.weight, BUTTON_CHOICES)
+        camera += np.bincount(episode.camera, episode.weight * turns[episode.buttons], CAMERA_CHOICES)
+    for head, counts in ((policy.pi_head.buttons, buttons), (policy.pi_head.camera, camera)):
+        shares = (1 - smoothing) * counts / max(counts.sum(), 1e-9) + smoothing / len(counts)
+        with torch.no_grad():
+            head.linear_layer.bias.copy_(torch.from_numpy(head.temperature * np.log(shares)))
 
 
 def _parts(slots: int, parts: int) -> list[slice]:

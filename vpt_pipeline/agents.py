@@ -63,12 +63,12 @@ class ScriptedAgent:
 class PriorAgent:
     """A policy of `vpt train-prior`, or a published one."""
 
-    def __init__(self, source: str, seed: int, temperature: float, deterministic: bool) -> None:
+    def __init__(self, source: str, seed: int, temperature: float, min_p: float, deterministic: bool) -> None:
         from prior.agent import PolicyAgent
         from prior.checkpoint import from_pretrained
 
         policy = from_pretrained(source)
-        self._agent = PolicyAgent(policy, seed=seed, temperature=temperature, deterministic=deterministic)
+        self._agent = PolicyAgent(policy, seed=seed, temperature=temperature, min_p=min_p, deterministic=deterministic)
 
     def reset(self, observation: Mapping[str, Any]) -> None:
         self._agent.reset()
@@ -140,6 +140,7 @@ def make_agent(
     task: str,
     seed: int,
     temperature: float = 1.0,
+    min_p: float = 0.0,
     deterministic: bool = False,
 ) -> Agent:
     """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), or a set of demonstrations (SET or SET:TAG,
@@ -157,4 +158,4 @@ def make_agent(
         return ScriptedAgent(env, game, task, style, seed)
     if is_set(name):
         return ZipDemoAgent(name.removeprefix(ZIP)) if name.startswith(ZIP) else DemoAgent(name)
-    return PriorAgent(name, seed, temperature, deterministic)
+    return PriorAgent(name, seed, temperature, min_p, deterministic)

@@ -50,6 +50,8 @@ class EvaluateConfig:
     """Where episodes.jsonl, summary.json, table.md and videos/ go."""
     temperature: float = 1.0
     """Of policies: below 1 they act more greedily."""
+    min_p: float = 0.02
+    """Policies never draw an action less likely than this share of the likeliest; 0: as published."""
     deterministic: bool = False
     """Policies take the likeliest action."""
     size: tuple[int, int] = (320, 180)
@@ -136,6 +138,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
                         round(seconds * TICK_RATE),
                         config.size,
                         config.temperature,
+                        config.min_p,
                         config.deterministic,
                         video,
                     )

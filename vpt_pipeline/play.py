@@ -39,6 +39,8 @@ class PlayConfig:
     """Folder for the video."""
     temperature: float = 1.0
     """Of policies: below 1 they act more greedily."""
+    min_p: float = 0.02
+    """Policies never draw an action less likely than this share of the likeliest; 0: as published."""
     deterministic: bool = False
     """Policies take the likeliest action."""
     size: tuple[int, int] = (320, 180)
@@ -57,6 +59,7 @@ def main(config: PlayConfig) -> int:
         config.episode + 1,
         config.out,
         config.temperature,
+        config.min_p,
         config.deterministic,
         config.size,
         config.game,

@@ -41,6 +41,7 @@ class RolloutPlan:
     steps: int
     size: tuple[int, int] = (320, 180)
     temperature: float = 1.0
+    min_p: float = 0.0
     deterministic: bool = False
     video: Path | None = None
     threads: int = 1
@@ -85,7 +86,9 @@ def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: Non
 def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
     task = TASKS[plan.task]
     world = task.episode(plan.seed).map_seed
-    agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.temperature, plan.deterministic)
+    agent = make_agent(
+        plan.agent, env, plan.game, plan.task, plan.seed, plan.temperature, plan.min_p, plan.deterministic
+    )
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
     truth, begun = cast(GameTruth, info), time.monotonic()
     meters = {name: other.measure() for name, other in TASKS.items()}

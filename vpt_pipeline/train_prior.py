@@ -27,7 +27,16 @@ from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source, Variation
-from prior.training import RECIPES, Cloner, CloningConfig, agreed, finish, process, start_processes
+from prior.training import (
+    RECIPES,
+    Cloner,
+    CloningConfig,
+    agreed,
+    begin_with_frequencies,
+    finish,
+    process,
+    start_processes,
+)
 from vpt_pipeline.progress import hush, progress_bar, say
 from vpt_pipeline.train_idm import hold_back, pick_device, tensorboard_writer
 
@@ -179,6 +188,8 @@ def train(config: TrainPriorConfig) -> dict[str, float]:
         hush()
     policy = new_policy(config, training.seed)
     sources, held = load_sources(config, policy.config)
+    if config.start is None:
+        begin_with_frequencies(policy, (episode for source in sources for episode in source.episodes))
     chunk = training.chunk or policy.config.chunk
     variation = Variation(training.colour, training.pixels, training.still)
     loader = SequenceLoader(sources, training.batch, chunk, training.seed, variation)

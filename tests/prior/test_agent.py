@@ -79,6 +79,21 @@ def test_streams_play_as_if_alone_and_are_reset_alone(policy: Policy, frames: ND
     assert both.memory.valid.sum(1).tolist() == [8, 4]
 
 
+def test_min_p_leaves_out_what_is_hardly_ever_done(policy: Policy, frames: NDArray[np.uint8]) -> None:
+    """One action takes most of the probability; of the rest only those above the share are ever drawn."""
+    agent = PolicyAgent(policy, min_p=0.1, seed=0)
+    likelihoods = torch.tensor([0.9, 0.08, 0.01, 0.01]).log().expand(2000, 4)
+    assert set(agent._choose(likelihoods).tolist()) == {0}
+    agent.min_p = 0.05
+    drawn = agent._choose(likelihoods)
+    assert set(drawn.tolist()) == {0, 1} and 0.04 < (drawn == 1).mean() < 0.12
+    agent.min_p = 0.0
+    assert set(agent._choose(likelihoods).tolist()) == {0, 1, 2, 3}
+    with pytest.raises(ValueError, match="min_p"):
+        PolicyAgent(policy, min_p=2)
+    assert len({int(PolicyAgent(policy, min_p=1.0, seed=s).joint([frames[0]])[0][0]) for s in range(4)}) == 1
+
+
 def test_seeds_repeat_and_temperature_cools(policy: Policy, frames: NDArray[np.uint8]) -> None:
     def played(**settings: float) -> list[int]:
         agent = PolicyAgent(policy, **settings)  # type: ignore[arg-type]

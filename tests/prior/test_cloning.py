@@ -23,7 +23,7 @@ from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Episode, episode_of
 from prior.policy import Policy
 from prior.sequences import Chunks, SequenceLoader, Source, Variation
-from prior.training import RECIPES, Cloner, CloningConfig, DivergedError
+from prior.training import RECIPES, Cloner, CloningConfig, DivergedError, begin_with_frequencies
 
 CONFIG = preset("debug")
 
@@ -285,3 +285,21 @@ def metrics_of(folder: Path) -> list[dict[str, float]]:
     """A row a step; of steps that were taken again, the last."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return list({row["step"]: row for row in rows}.values())
+
+
+def test_a_new_policy_begins_with_how_often_things_are_done() -> None:
+    torch.manual_seed(0)
+    episodes = [episode(300, seed) for seed in range(4)]
+    policy = Policy(CONFIG)
+    loader_ = SequenceLoader([Source(episodes)], 4, CONFIG.chunk, 0)
+    told = []
+    for _ in range(2):
+        with torch.no_grad():
+            sums, _ = CloningLoss(policy)(loader_.draw(0), policy.empty_memory(4))
+        told.append(means(sums)["loss_buttons"])
+        begin_with_frequencies(policy, episodes)
+    assert told[0] > 8 and told[1] < 2.5, told
+    with torch.no_grad():
+        out, _ = policy(loader_.draw(0).images, policy.empty_memory(4))
+    taken = np.unique(np.concatenate([e.buttons for e in episodes]))
+    assert float(out.buttons.exp()[..., taken].sum(-1).min()) > 0.99
