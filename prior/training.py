@@ -328,7 +328,7 @@ def _learnt(policy: Policy) -> list[tuple[str, Tensor]]:
 
 
 def begin_with_frequencies(policy: Policy, episodes: Iterable[Episode], smoothing: float = 1e-3) -> None:
-    """Let a new policy's heads begin with how often each action is taken, whatever is seen, instead of with all 8641 x 121 alike.
+    """Let a new policy's heads begin with how often each action is taken, instead of with all 8641 x 121 alike.
 
     It need not learn first that nobody presses nine keys at once, and never quite unlearns it: what nobody does begins with
     ``smoothing`` of the probability, shared by all actions.

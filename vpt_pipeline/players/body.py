@@ -13,6 +13,7 @@ from vpt_pipeline.envs.truth import GameTruth, Vector
 from vpt_pipeline.players.habits import Habits
 from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, Turn
+from vpt_pipeline.players.slips import Slips
 from vpt_pipeline.players.style import PlayerStyle
 
 EYE_HEIGHT = 1.625
@@ -46,6 +47,7 @@ class Body:
         self._mouse = Mouse(style, rng)
         self._keys = Keys(style, rng)
         self.habits = Habits(style, rng)
+        self._slips = Slips(style, rng)
         self._walked = 0  # frames in a row that forward was held and the player moved
         self._on_ground = 0  # frames in a row at the same height
         self.still_frames = 0  # frames in a row without getting on
@@ -120,6 +122,8 @@ class Body:
         free: Set[str] = NOTHING,
     ) -> Action:
         """One frame: hold ``keys``, bring the view towards ``gaze`` (or ``push`` it); ``free`` habits may join in."""
+        if (slip := self._slips.next()) is not None:
+            return Action(self._keys.settle(set(slip[0])), self._mouse.push(*slip[1]))
         wanted = set(keys)
         walking = self._walked >= 4 and "forward" in wanted
         wanted |= self.habits.buttons(free, "forward" in wanted, walking, self.grounded, self.truth["hotbar"])

@@ -37,6 +37,8 @@ class PlayerStyle:
     glances: float
     # what they like to do: weights of the freeplay activities, 1 where not named
     likes: Mapping[str, float]
+    slips: float = 0.0
+    """Moments of inattention a minute (players/slips.py)."""
     single_minded: bool = False
     """Goes for what is in sight, as one who learns from the picture could, and does nothing between two pieces of work."""
 
@@ -75,7 +77,7 @@ _STYLES = (
         turn_peak=6.0, stroke_frames=4.0, reach=1.00, spread=0.05, tremor=0.08, patience=2.0, tolerance=2.5, pursuit=0.5,
         gaze_pitch=10.0, fidgets=8.0, fidget_size=5.0, tap=(2, 3), hold=(4, 7),
         strafes=4.0, hops=0.0, sprints=0.0, sprint_frames=20.0, crouches=0.0, hotbar_taps=0.0, swings=0.0, glances=0.0,
-        likes={"gather": 2.0, "travel": 1.5}, single_minded=True,
+        likes={"gather": 2.0, "travel": 1.5}, slips=6.0, single_minded=True,
     ),
 )  # fmt: skip
 
