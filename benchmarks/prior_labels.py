@@ -29,8 +29,8 @@ from prior.episodes import Choices, Episode, load_episodes
 from prior.nn.optim import MovingAverage
 from prior.nn.precision import Precision
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source
-from prior.training import RECIPES, Cloner, finish
+from prior.sequences import SequenceLoader, Source, Variation
+from prior.training import RECIPES, Cloner, begin_with_frequencies, finish
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all, score
 from vpt_pipeline.label import LabelConfig, label_videos
 from vpt_pipeline.progress import progress_bar
@@ -53,6 +53,10 @@ class Args:
     """Of each prior's training."""
     batch: int = 8
     learning_rate: float = 1e-3
+    colour: float = 0.1
+    pixels: int = 3
+    still: float = 0.3
+    """How much chunks vary (vpt train-prior --colour, --pixels, --still)."""
     shares: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     """Of the videos, labelled: the points of the curve."""
     few: float = 0.1
@@ -83,10 +87,13 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
     torch.manual_seed(0)
     training = replace(
         RECIPES["scratch"], steps=args.steps, batch=args.batch, learning_rate=args.learning_rate, average=0.995,
-        precision=args.precision,
+        precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still,
     )  # fmt: skip
-    loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed)
-    cloner = Cloner(folder, Policy(config), training, loader)
+    variation = Variation(training.colour, training.pixels, training.still)
+    loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed, variation)
+    policy = Policy(config)
+    begin_with_frequencies(policy, episodes)
+    cloner = Cloner(folder, policy, training, loader)
     if cloner.step < cloner.steps:
         with progress_bar(f"training {folder.name}", cloner.steps, "steps") as bar:
             bar.skip(cloner.step)
@@ -157,8 +164,8 @@ def main(args: Args) -> None:
     runs = {"all, true actions": truth, "a tenth, true actions": truth[:few]}
     runs |= {f"labels, {share:g}": labelled[: max(1, round(share * len(rest)))] for share in args.shares}
     losses, names = {}, {}
-    for number, (name, episodes) in enumerate(runs.items()):
-        folder = args.out / f"prior-{number}"
+    for name, episodes in runs.items():
+        folder = args.out / name.replace(",", "").replace(" ", "-")
         losses[name], names[str(folder)] = trained(folder, episodes, judged, args), name
     names |= {"random": "random", "scripted": "scripted player, freeplay"}
 

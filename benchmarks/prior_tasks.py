@@ -19,6 +19,7 @@ from benchmarks.prior_labels import ratio
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from prior.nn.precision import Precision
+from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, score
 from vpt_pipeline.progress import progress_bar
 from vpt_pipeline.rollout import Rollout
@@ -39,6 +40,10 @@ class Args:
     """Of each fine-tuning."""
     batch: int = 8
     learning_rate: float = 3e-4
+    colour: float = 0.1
+    pixels: int = 3
+    still: float = 0.3
+    """How much chunks vary (vpt train-prior --colour, --pixels, --still)."""
     episodes: int = 20
     seconds: float = 60.0
     temperature: float = 1.0
@@ -57,14 +62,19 @@ def main(args: Args) -> None:
         config = TrainPriorConfig(
             (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
             learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
-            precision=args.precision,
+            precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still,
         )  # fmt: skip
         if not (tuned[task] / "model.safetensors").exists():
             train(config)
     for task, policy in tuned.items():
         agents = (str(policy), *([args.start] if args.start else []), "random", player[task])
         asked = EvaluateConfig(
-            agents, (task,), args.episodes, args.seconds, out=args.out / "evaluation", temperature=args.temperature
+            agents,
+            (task,),
+            args.episodes,
+            args.seconds,
+            out=args.out / "evaluation",
+            acting=Acting(temperature=args.temperature),
         )
         plans = plans_of(replace(asked, videos=2))
         with progress_bar(f"playing {task}", sum(plan.steps for plan in plans), "frames") as bar:

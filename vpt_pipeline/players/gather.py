@@ -99,8 +99,9 @@ def pick_up(body: Body, where: Vector) -> Script:
 def find(body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]) -> Generator[Action, None, Vector | None]:
     """One of the nearest nodes of the quarry, or None. Single-minded players only know of what they see."""
     by_sight = body.style.single_minded
-    seen = {"in_sight": ARM} if by_sight else {}
-    found = yield from body.ask("near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, **seen)
+    found = yield from body.ask(
+        "near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=by_sight and ARM
+    )
     cells = [tuple(round(value) for value in cell[:3]) for cell in found or []]
     ground = round(body.feet[1] - 0.5)
     if quarry.feet_level:
