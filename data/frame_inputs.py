@@ -65,6 +65,18 @@ class FrameInputs:
     def __getitem__(self, span: slice) -> FrameInputs:
         return FrameInputs(self.images[span], self.motion[span])
 
+    def views(self, rows: NDArray[np.int64], first: NDArray[np.bool_]) -> Views:
+        """Some of the frames, none of which looks ahead. rows: int64 (T,), rising; first: bool (T,), where there is no frame
+        before."""
+        images = np.asarray(self.images[rows])
+        if not self.motion.shape[1]:
+            return Views(images, np.asarray(self.motion[rows]))
+        alone = first | (rows == 0)
+        before = np.where(alone, rows, rows - 1)
+        motion = np.asarray(self.motion[before])
+        motion[alone] = 0
+        return Views(np.concatenate([images, self.images[before]], -1), motion)
+
     @classmethod
     def join(cls, parts: list[FrameInputs]) -> FrameInputs:
         return cls(np.concatenate([p.images for p in parts]), np.concatenate([p.motion for p in parts]))
@@ -155,20 +167,8 @@ class Views:
         return len(self.images)
 
 
-def views_of(inputs: FrameInputs, rows: NDArray[np.int64], first: NDArray[np.bool_]) -> Views:
-    """Some of a video's frames. rows: int64 (T,), in order; first: bool (T,), where there is no frame before."""
-    images = np.asarray(inputs.images[rows])
-    if not inputs.motion.shape[1]:
-        return Views(images, np.asarray(inputs.motion[rows]))
-    alone = first | (rows == 0)
-    before = np.where(alone, rows, rows - 1)
-    motion = np.asarray(inputs.motion[before])
-    motion[alone] = 0
-    return Views(np.concatenate([images, inputs.images[before]], -1), motion)
-
-
 class Eye:
-    """Sees a game's frames one by one: :class:`Views` of one frame each, the same numbers as :func:`views_of`."""
+    """Sees a game's frames one by one: :class:`Views` of one frame each, the same numbers as :meth:`FrameInputs.views`."""
 
     def __init__(self, shape: InputShape) -> None:
         self.shape = shape
@@ -178,6 +178,10 @@ class Eye:
     def reset(self) -> None:
         """An episode begins: there is no frame before the next one."""
         self._before = None
+
+    def pass_by(self, rgb: NDArray[np.uint8]) -> None:
+        """See a frame of which nothing is wanted but that the next one can be compared with it."""
+        self._before = _scaled(np.ascontiguousarray(rgb), self.shape)
 
     def look(self, rgb: NDArray[np.uint8]) -> Views:
         """rgb: uint8 (height, width, 3) of any size. Raises ValueError for anything else."""

@@ -5,12 +5,13 @@ Actions are small and read anew each time: other labels or other choices need no
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ from data.actions import ActionTrack
 from data.contractor_record import FIELD_ERRORS, read_records
 from data.cursor import Cursor
 from data.files import sha256_file
-from data.frame_inputs import FrameInputs, InputShape
+from data.frame_inputs import InputShape, Views
 from data.input_cache import cached_inputs
 from data.joint_actions import JointActions
 from data.labels import LabelTable
 from data.recording import Recording
+from data.streamed_inputs import OpenVideos, StreamedInputs
+from data.video_index import IrregularVideo
 from prior.config import PolicyConfig
 
 Nulls = Literal["drop", "mask", "keep"]
@@ -43,23 +46,33 @@ class Choices:
     doubts: Doubts = "keep"
 
 
+class Inputs(Protocol):
+    """A video's frames as models read them: kept (:class:`FrameInputs`) or decoded while they are used."""
+
+    def __len__(self) -> int: ...
+
+    def views(self, rows: NDArray[np.int64], first: NDArray[np.bool_]) -> Views:
+        """See :meth:`data.frame_inputs.FrameInputs.views`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Episode:
     """T frames of one stretch of play.
 
     inputs: of N frames of a video, memory-mapped, of which ``rows`` int64 (T,) are the episode's frames. buttons, camera: int64
     (T,), joint numbers. weight: float32 (T,), how much each counts in the loss. first: bool (T,), where something new begins
-    and what was before is to be forgotten: at the start, and at cuts.
+    and what was before is to be forgotten: at the start, and at cuts. video: where the frames come from.
     """
 
     name: str
     player: str
-    inputs: FrameInputs
+    inputs: Inputs
     rows: NDArray[np.int64]
     buttons: NDArray[np.int64]
     camera: NDArray[np.int64]
     weight: NDArray[np.float32]
     first: NDArray[np.bool_]
+    video: Path | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,7 +81,7 @@ class Episode:
 def episode_of(
     name: str,
     player: str,
-    inputs: FrameInputs,
+    inputs: Inputs,
     track: ActionTrack,
     choices: Choices,
     sure: NDArray[np.float32] | None = None,
@@ -94,40 +107,53 @@ def episode_of(
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-def frames_of(recording: Recording, shape: InputShape, cache: Path) -> FrameInputs:
-    """What the policy reads of the recording's frames, at ``shape.rate``, made now if ``cache`` has it not.
+def frames_of(recording: Recording, shape: InputShape, cache: Path, videos: OpenVideos | None = None) -> Inputs:
+    """What the policy reads of the recording's frames, at ``shape.rate``, made now if ``cache`` has it not; with ``videos``
+    decoded while it is used, unless the video can only be read from its beginning.
 
     Where the records say that a GUI was open, the cursor is drawn in: contractors' screens were recorded without it.
     Raises ValueError if no frame can be decoded.
     """
     # Recordings from `vpt record` show the cursor, as their games do.
-    if recording.actions is None or "game" in recording.load_meta():
+    actions = None if "game" in recording.load_meta() else recording.actions
+    if videos is not None:
+        try:
+            return StreamedInputs(recording.video, shape, videos, None if actions is None else _CursorOn(actions))
+        except IrregularVideo:
+            pass
+    if actions is None:
         return cached_inputs(recording.video, shape, cache)
-    actions = recording.actions
     drawn = f"cursor {sha256_file(actions)}"
-    return cached_inputs(recording.video, shape, cache, lambda frames: _with_cursor(actions, frames), drawn)
+    draw = _CursorOn(actions)
+    return cached_inputs(recording.video, shape, cache, lambda frames: map(draw, itertools.count(), frames), drawn)
 
 
-def _with_cursor(actions: Path, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    records, cursor = read_records(actions)[0], Cursor()
-    for row, rgb in enumerate(frames):
-        record = records[row] if row < len(records) else None
+class _CursorOn:
+    """Draws the cursor into frames in which the records say that a GUI was open."""
+
+    def __init__(self, actions: Path) -> None:
+        self._records, self._cursor = read_records(actions)[0], Cursor()
+
+    def __call__(self, row: int, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        record = self._records[row] if row < len(self._records) else None
         try:
             if record is not None and record.gui_open:
                 rgb = rgb.copy()
-                cursor.draw(rgb, *cursor.at(*record.cursor, len(rgb), wraps=False), wraps=False)
+                self._cursor.draw(rgb, *self._cursor.at(*record.cursor, len(rgb), wraps=False), wraps=False)
         except FIELD_ERRORS:
             pass  # a broken record, which the actions report
-        yield rgb
+        return rgb
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------
 
 
-def recorded_episode(recording: Recording, config: PolicyConfig, cache: Path, choices: Choices) -> Episode:
+def recorded_episode(
+    recording: Recording, config: PolicyConfig, cache: Path, choices: Choices, videos: OpenVideos | None = None
+) -> Episode:
     """A recording with its recorded actions (contractor format). Raises ValueError if the two do not fit."""
     track = recording.load_actions().actions
-    inputs = frames_of(recording, config.inputs, cache)
+    inputs = frames_of(recording, config.inputs, cache, videos)
     if abs(len(inputs) - len(track)) > 1:  # contractor recordings are known to differ by one
         raise ValueError(
             f"{recording.video}: {len(inputs)} frames at {config.rate} Hz but {len(track)} action records in "
@@ -138,11 +164,18 @@ def recorded_episode(recording: Recording, config: PolicyConfig, cache: Path, ch
     return episode_of(recording.name, player, inputs, track[:count], choices)
 
 
-def labelled_episode(recording: Recording, table: Path, config: PolicyConfig, cache: Path, choices: Choices) -> Episode:
+def labelled_episode(
+    recording: Recording,
+    table: Path,
+    config: PolicyConfig,
+    cache: Path,
+    choices: Choices,
+    videos: OpenVideos | None = None,
+) -> Episode:
     """A video with the labels of an inverse dynamics model (``vpt label``). Raises ValueError if the two do not fit."""
     labels = LabelTable.read(table)
     # The labels alone decide: what was recorded beside the video, if anything was, is not looked at.
-    inputs = frames_of(Recording(recording.video), config.inputs, cache)
+    inputs = frames_of(Recording(recording.video), config.inputs, cache, videos)
     if len(inputs) != len(labels):
         raise ValueError(
             f"{table}: {len(labels)} labels, but {recording.video} has {len(inputs)} frames at {config.rate} Hz; expected as "
@@ -164,29 +197,31 @@ def load_episodes(
     choices: Choices,
     progress: Callable[[], None] = lambda: None,
     begin: float = 0.0,
+    videos: OpenVideos | None = None,
 ) -> tuple[list[Episode], list[str]]:
     """Every episode that can be used, and a message for each that cannot.
 
     labels: a folder of NAME.parquet, whose labels take the place of what was recorded; None for the recorded actions.
     begin: at which part of the recordings to begin with; processes that begin apart decode for each other.
+    videos: decode frames while they are used, and keep none.
     """
 
     def load(recording: Recording) -> Episode | str:
         try:
             if labels is None:
-                episode = recorded_episode(recording, config, cache, choices)
+                episode = recorded_episode(recording, config, cache, choices, videos)
             else:
                 table = labels / f"{recording.name}.parquet"
                 if not table.is_file():
                     raise ValueError(f"{recording.video}: no labels in {table}; `vpt label` writes them")
-                episode = labelled_episode(recording, table, config, cache, choices)
+                episode = labelled_episode(recording, table, config, cache, choices, videos)
             if not episode.weight.any():
                 raise ValueError(f"{recording.video}: no frame in it to learn from (nulls {choices.nulls})")
         except ValueError as error:
             return str(error)
         finally:
             progress()
-        return episode
+        return replace(episode, video=recording.video)
 
     # Decoding and scaling leave the interpreter free; what is one after the other in a video runs beside that of the next.
     with ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 2)) as pool:

@@ -125,7 +125,7 @@ class Policy(nn.Module):
                 raise ValueError(
                     "this policy reads motion: expected images (N, H, W, 6), each frame with the one before it, and the motion "
                     f"between them, got images {tuple(images_NHWC.shape)} and {'no' if motion_NChw is None else 'a'} motion; "
-                    "data.frame_inputs.Eye and views_of make both"
+                    "data.frame_inputs.Eye and FrameInputs.views make both"
                 )
             seen: Tensor = self.net.img_process(images_NHWC, motion_NChw)
             return seen

@@ -11,6 +11,7 @@ What a step sees depends on (seed, step) alone: a resumed run needs no state of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.augment import colour_jitter, shift
-from data.frame_inputs import views_of
 from prior.episodes import Episode
 
 
@@ -91,7 +91,8 @@ class Variation:
 
 
 class SequenceLoader:
-    """``draw(step)`` is a batch of ``slots`` chunks of ``chunk`` frames.
+    """``draw(step)`` is a batch of ``slots`` chunks of ``chunk`` frames. threads: so many slots at a time, for videos that are
+    decoded while they are used.
 
     Raises ValueError where there is not one chunk for each slot, or where some sources have shares and others have none.
     """
@@ -104,6 +105,7 @@ class SequenceLoader:
         seed: int,
         variation: Variation | None = None,
         goals: Goals | None = None,
+        threads: int = 1,
     ) -> None:
         given = [source.share for source in sources]
         if any(share is None for share in given) and any(share is not None for share in given):
@@ -113,6 +115,7 @@ class SequenceLoader:
         if any(share is not None and share <= 0 for share in given):
             raise ValueError(f"the shares are {given}; expected numbers above 0")
         self.slots, self.chunk, self.seed, self.variation, self.goals = slots, chunk, seed, variation, goals
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._episodes = [episode for source in sources for episode in source.episodes]
         total = sum(source.frames for source in sources)
         shares = np.array([source.frames if source.share is None else source.share for source in sources], float)
@@ -129,7 +132,14 @@ class SequenceLoader:
     def draw(self, step: int, slots: slice = slice(None)) -> Chunks:
         """The batch of a step, or some slots of it."""
         epoch, at = divmod(step, self.steps_an_epoch)
-        rows = [self._varied(self._chunk(epoch, slot, at), step, slot) for slot in range(self.slots)[slots]]
+
+        def row(slot: int) -> tuple[NDArray[Any], ...]:
+            return self._varied(self._chunk(epoch, slot, at), step, slot)
+
+        if self._pool is None:
+            rows = [row(slot) for slot in range(self.slots)[slots]]
+        else:
+            rows = list(self._pool.map(row, range(self.slots)[slots]))
         return Chunks(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _varied(self, row: tuple[NDArray[Any], ...], step: int, slot: int) -> tuple[NDArray[Any], ...]:
@@ -152,7 +162,7 @@ class SequenceLoader:
             first = episode.first[part].copy()
             first[0] |= start == begin
             # Where the loader alone begins anew, there is a frame before, and a player would have seen it.
-            seen = views_of(episode.inputs, episode.rows[part], episode.first[part])
+            seen = episode.inputs.views(episode.rows[part], episode.first[part])
             actions = episode.buttons[part], episode.camera[part], episode.weight[part]
             wanted = np.zeros((end - start, 0), np.float32)
             if self.goals is not None:

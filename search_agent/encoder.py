@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.files import sha256_file
-from data.frame_inputs import Eye, FrameInputs, InputShape, views_of
+from data.frame_inputs import Eye, FrameInputs, InputShape
 from prior.checkpoint import from_pretrained
 from prior.locate import find_model
 
@@ -57,7 +57,7 @@ class PolicyEncoder:
             part = rows[start : start + chunk]
             first = np.zeros(len(part), bool)
             first[0] = start == 0
-            views = views_of(inputs, part, first)
+            views = inputs.views(part, first)
             features = self._features(views.images, views.motion)
             latents, memory = self.policy.latents(features[None], memory, torch.from_numpy(first)[None])
             out.append(latents[0].float().cpu().numpy().astype(np.float16))

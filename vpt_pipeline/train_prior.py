@@ -10,23 +10,26 @@ stopped run. On several GPUs: torchrun --nproc-per-node 8 -m vpt_pipeline.cli tr
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import torch
 import tyro
 
 from data.json_config import preset_of
 from data.recording import find_recordings
+from data.streamed_inputs import OpenVideos
 from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source, Variation
+from prior.sequences import Goals, SequenceLoader, Source, Variation
 from prior.training import (
     RECIPES,
     Cloner,
@@ -107,6 +110,9 @@ class TrainPriorConfig:
     validate_every: int | None = None
     cache: Path = Path("runs/cache")
     """Where decoded frames are kept: 0.9 GB an hour at 64x64, 3.5 GB at 128x128."""
+    stream: bool = False
+    """Decode videos while training instead, and keep nothing: for more play than the disk has room for, and processors to
+    spare."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 ..."""
     cluster: str | None = None
@@ -134,6 +140,7 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
     if config.shares and len(config.shares) != len(config.data):
         raise ValueError(f"{len(config.shares)} shares for {len(config.data)} folders; expected as many, or none")
     choices = Choices(config.nulls, config.doubts)
+    videos = OpenVideos(4 * training_of(config).batch) if config.stream else None
     sources, held = [], []
     rank, world = process()
     for index, folder in enumerate(config.data):
@@ -141,7 +148,7 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
         recordings = [r for r in find_recordings(folder) if labels is not None or r.actions is not None]
         with progress_bar(f"reading {folder.name}", len(recordings), "recordings") as bar:
             usable, refused = load_episodes(
-                recordings, labels, policy, config.cache, choices, bar.advance, rank / world
+                recordings, labels, policy, config.cache, choices, bar.advance, rank / world, videos
             )
         for message in refused:
             say(f"[yellow]left out:[/yellow] {message}")
@@ -161,18 +168,31 @@ def new_policy(config: TrainPriorConfig, seed: int) -> Policy:
     return Policy(preset(config.preset))
 
 
-def steps_in(
-    minutes: float, config: TrainPriorConfig, training: CloningConfig, loader: SequenceLoader, device: str
-) -> int:
+class Teaching(Protocol):
+    """What more a policy learns from the same recordings than to do the same."""
+
+    def policy(self, policy: Policy) -> Policy:
+        """Of the policy to begin with, the one to train."""
+
+    def goals(self, episodes: list[Episode]) -> Goals:
+        """What is wanted in them."""
+
+
+def steps_in(minutes: float, policy: Policy, training: CloningConfig, loader: SequenceLoader, device: str) -> int:
     """How many steps fit into the time, measured on a throw-away policy."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         trial = dataclasses.replace(training, steps=8, save_every=10**6)
         times: list[float] = []
-        policy = new_policy(config, training.seed)
-        Cloner(Path(folder), policy, trial, loader, None, device).run(lambda *_: times.append(time.perf_counter()))
+        Cloner(Path(folder), copy.deepcopy(policy), trial, loader, None, device).run(
+            lambda *_: times.append(time.perf_counter())
+        )
     return max(int(minutes * 60 * (len(times) - 3) / (times[-1] - times[2])), 20)
+
+
+def _threads(config: TrainPriorConfig) -> int:
+    return (os.cpu_count() or 1) if config.stream else 1
 
 
 def _steps_begun_with(out: Path) -> int:
@@ -181,7 +201,7 @@ def _steps_begun_with(out: Path) -> int:
     return int(json.loads(begun.read_text(encoding="utf-8"))["training"]["steps"]) if begun.exists() else 0
 
 
-def train(config: TrainPriorConfig) -> dict[str, float]:
+def train(config: TrainPriorConfig, teaching: Teaching | None = None) -> dict[str, float]:
     """Train and write the policy; returns the last metrics."""
     training, device = training_of(config), start_processes(pick_device(config.device))
     if process()[0]:
@@ -190,15 +210,18 @@ def train(config: TrainPriorConfig) -> dict[str, float]:
     sources, held = load_sources(config, policy.config)
     if config.start is None:
         begin_with_frequencies(policy, (episode for source in sources for episode in source.episodes))
+    if teaching is not None:
+        policy = teaching.policy(policy)
     chunk = training.chunk or policy.config.chunk
     variation = Variation(training.colour, training.pixels, training.still)
-    loader = SequenceLoader(sources, training.batch, chunk, training.seed, variation)
+    goals = teaching.goals([e for source in sources for e in source.episodes]) if teaching is not None else None
+    loader = SequenceLoader(sources, training.batch, chunk, training.seed, variation, goals, _threads(config))
     if config.minutes is not None:
         steps = agreed(_steps_begun_with(config.out)) or agreed(
-            steps_in(config.minutes, config, training, loader, device)
+            steps_in(config.minutes, policy, training, loader, device)
         )
         training = dataclasses.replace(training, steps=steps)
-    judged = _validation(held, training.batch, chunk)
+    judged = _validation(held, training.batch, chunk, teaching, _threads(config))
     cloner = Cloner(config.out, policy, training, loader, judged, device)
     frames = sum(source.frames for source in sources)
     say(
@@ -230,10 +253,15 @@ def train(config: TrainPriorConfig) -> dict[str, float]:
     return last
 
 
-def _validation(held: list[Episode], batch: int, chunk: int) -> SequenceLoader | None:
+def _validation(
+    held: list[Episode], batch: int, chunk: int, teaching: Teaching | None, threads: int
+) -> SequenceLoader | None:
     """As many slots as what is held back has chunks for, up to the batch."""
     slots = min(batch, sum(map(len, held)) // chunk)
-    return SequenceLoader([Source(held)], slots, chunk, 0) if slots else None
+    if not slots:
+        return None
+    goals = teaching.goals(held) if teaching is not None else None
+    return SequenceLoader([Source(held)], slots, chunk, 0, goals=goals, threads=threads)
 
 
 def main(config: TrainPriorConfig) -> int:

@@ -186,3 +186,16 @@ def test_unknown_tasks_and_agents_are_refused(tmp_path: Path) -> None:
         plans_of(EvaluateConfig(("random",), ("log",)))
     with pytest.raises(ValueError, match="nowhere"):
         plans_of(EvaluateConfig((str(tmp_path / "nowhere"),), ("logs",)))
+
+
+@pytest.mark.parametrize("stem", ["debug", "debug_motion"])
+def test_decoding_while_training_ends_with_the_same_weights_and_keeps_nothing(
+    recordings: Path, tmp_path: Path, stem: str
+) -> None:
+    kept = replace(settings(recordings, tmp_path / "kept"), preset=stem, steps=12, nulls="drop")
+    streamed = replace(kept, out=tmp_path / "streamed", stream=True, cache=tmp_path / "nothing")
+    told = [train(config) for config in (kept, streamed)]
+    weights = [(config.out / "model.safetensors").read_bytes() for config in (kept, streamed)]
+    assert weights[0] == weights[1]
+    assert told[0]["validation_loss"] == told[1]["validation_loss"]
+    assert not (tmp_path / "nothing").exists()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from data.frame_inputs import FrameInputs, InputMaker, views_of
+from data.frame_inputs import FrameInputs, InputMaker
 from prior.agent import PolicyAgent
 from prior.config import preset
 from prior.policy import Policy
@@ -41,7 +41,7 @@ def test_the_likeliest_actions_are_the_policys_own(name: str, frames: NDArray[np
     agent.reset()
     chosen = [agent.joint([frame])[0][0] for frame in frames]
     rows, first = np.arange(len(frames)), np.arange(len(frames)) == 0
-    views = views_of(FrameInputs.join(list(InputMaker(shape, block=5).stream(frames))), rows, first)
+    views = FrameInputs.join(list(InputMaker(shape, block=5).stream(frames))).views(rows, first)
     images, motion = torch.from_numpy(views.images)[None], torch.from_numpy(views.motion)[None]
     with torch.no_grad():
         out, _ = policy(images, policy.empty_memory(1), motion_BTChw=motion)
@@ -53,7 +53,7 @@ def test_the_likeliest_actions_are_the_policys_own(name: str, frames: NDArray[np
 def test_a_policy_that_reads_motion_sees_the_past_alone(frames: NDArray[np.uint8]) -> None:
     inputs = FrameInputs.join(list(InputMaker(preset("debug_motion").inputs).stream(frames)))
     rows, first = np.array([2, 3, 5, 9]), np.array([True, False, False, False])
-    views = views_of(inputs, rows, first)
+    views = inputs.views(rows, first)
     np.testing.assert_array_equal(views.images[..., :3], inputs.images[rows])
     np.testing.assert_array_equal(
         views.images[..., 3:], inputs.images[[2, 2, 4, 8]]
