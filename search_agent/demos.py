@@ -37,13 +37,15 @@ LOCK_SECONDS = 60.0
 @dataclass(frozen=True)
 class SetInfo:
     """What the latents of a set are: made by which model (source: where it was, sha256: which it is), of D numbers each, at
-    ``rate`` frames a second; nulls: whether frames in which nothing was done are left out."""
+    ``rate`` frames a second; nulls: whether frames in which nothing was done are left out. seen: whether what is
+    seen now stands beside what the model remembers."""
 
     source: str
     sha256: str
     dims: int
     rate: int
     drop_nulls: bool = True
+    seen: bool = False
     version: int = VERSION
 
 
@@ -102,7 +104,7 @@ class DemoSet:
 
     def require(self, info: SetInfo) -> None:
         """Raises ValueError if latents of ``info`` cannot be compared with those of the set."""
-        for name in ("sha256", "dims", "rate", "drop_nulls"):
+        for name in ("sha256", "dims", "rate", "drop_nulls", "seen"):
             have, given = getattr(self.info, name), getattr(info, name)
             if have != given:
                 raise ValueError(

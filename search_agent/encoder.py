@@ -2,6 +2,9 @@
 
 ZIP (Malato et al. 2022, arXiv 2212.13326) compares the latents that VPT's action heads see. They tell what the policy would
 want to know of a situation, and something of how it came about: each depends on the frames that the policy remembers.
+
+A small policy's latents tell more of what is being done than of what is seen. For motion stems, what the stem makes of the
+picture alone, without motion and memory, can stand beside them.
 """
 
 from __future__ import annotations
@@ -12,11 +15,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from data.files import sha256_file
-from data.frame_inputs import Eye, FrameInputs, InputShape
+from data.frame_inputs import Eye, InputShape, Views
 from prior.checkpoint import from_pretrained
+from prior.episodes import Inputs
 from prior.locate import find_model
+from prior.nn.memory import Memory
 
 
 class Stream(Protocol):
@@ -34,7 +40,7 @@ class Encoder(Protocol):
     dims: int
     shape: InputShape
 
-    def encode(self, inputs: FrameInputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+    def encode(self, inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Frames of one episode, from its beginning -> (T, D)."""
 
     def stream(self) -> Stream:
@@ -42,15 +48,23 @@ class Encoder(Protocol):
 
 
 class PolicyEncoder:
-    """The latents of a policy: a folder of `vpt train-prior`, or a published .model with its .weights."""
+    """The latents of a policy: a folder of `vpt train-prior`, or a published .model with its .weights.
 
-    def __init__(self, source: str, device: str = "cpu") -> None:
+    seen: with the features of the picture alone beside them, both at one scale; None: where the policy has a motion stem.
+    Raises ValueError where these are asked for of another stem.
+    """
+
+    def __init__(self, source: str, device: str = "cpu", seen: bool | None = None) -> None:
         self.source, self.sha256 = source, hash_of(source)
         self.policy = from_pretrained(source, device).for_inference(streams=1)
-        self.dims, self.shape = self.policy.config.hidden, self.policy.config.inputs
+        moves = self.policy.config.stem == "motion"
+        if seen and not moves:
+            raise ValueError(f"{source}: its stem sees single pictures anyway; leave what is seen to its latents")
+        self.seen = moves if seen is None else seen
+        self.dims, self.shape = self.policy.config.hidden * (2 if self.seen else 1), self.policy.config.inputs
 
     @torch.inference_mode()
-    def encode(self, inputs: FrameInputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+    def encode(self, inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """See :class:`Encoder`."""
         chunk, memory, out = 256, self.policy.empty_memory(1), []
         for start in range(0, len(rows), chunk):
@@ -58,10 +72,20 @@ class PolicyEncoder:
             first = np.zeros(len(part), bool)
             first[0] = start == 0
             views = inputs.views(part, first)
-            features = self._features(views.images, views.motion)
-            latents, memory = self.policy.latents(features[None], memory, torch.from_numpy(first)[None])
-            out.append(latents[0].float().cpu().numpy().astype(np.float16))
+            latents, memory = self.latents(views, memory, torch.from_numpy(first))
+            out.append(latents.float().cpu().numpy().astype(np.float16))
         return np.concatenate(out)
+
+    def latents(self, views: Views, memory: Memory, first: torch.Tensor) -> tuple[torch.Tensor, Memory]:
+        """T views of one episode -> (T, D), and the memory after them."""
+        features = self._features(views.images, views.motion)
+        latents, memory = self.policy.latents(features[None], memory, first[None].to(features.device))
+        if not self.seen:
+            return latents[0], memory
+        alone = np.concatenate([views.images[..., :3]] * 2, -1)
+        pictures = self._features(alone, np.zeros_like(views.motion))
+        size = (self.policy.config.hidden,)
+        return torch.cat([F.layer_norm(part, size) for part in (latents[0], pictures)], -1), memory
 
     def _features(self, images: NDArray[np.uint8], motion: NDArray[np.float16]) -> torch.Tensor:
         device = self.policy.device
@@ -79,11 +103,10 @@ class _PolicyStream:
 
     @torch.inference_mode()
     def look(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        policy, view = self._encoder.policy, self._eye.look(rgb)
-        features = self._encoder._features(view.images, view.motion)
-        first = torch.zeros(1, 1, dtype=torch.bool, device=policy.device)
-        latents, self._memory = policy.latents(features[None], self._memory, first)
-        found: NDArray[np.float32] = latents[0, 0].float().cpu().numpy()
+        latents, self._memory = self._encoder.latents(
+            self._eye.look(rgb), self._memory, torch.zeros(1, dtype=torch.bool)
+        )
+        found: NDArray[np.float32] = latents[0].float().cpu().numpy()
         return found
 
 

@@ -31,7 +31,7 @@ def encoder_of(demos: DemoSet) -> Encoder:
     """The model that made the set's latents. Raises ValueError if it is gone, or is not the same any more."""
     info = demos.info
     demos.require(replace(info, sha256=hash_of(info.source)))
-    return PolicyEncoder(info.source)
+    return PolicyEncoder(info.source, seen=info.seen)
 
 
 class SearchAgent:

@@ -20,11 +20,10 @@ import numpy as np
 import tyro
 
 from data.actions import ActionTrack
-from data.frame_inputs import FrameInputs
 from data.labels import LabelTable
 from data.recording import Recording, find_recordings
 from data.sources import unique_name
-from prior.episodes import frames_of
+from prior.episodes import Inputs, frames_of
 from search_agent.demos import DemoSet, SetInfo
 from search_agent.encoder import Encoder, PolicyEncoder
 from vpt_pipeline.progress import progress_bar, say
@@ -49,6 +48,9 @@ class IndexConfig:
     """Folder of labels (`vpt label --out`) to copy instead of recorded actions."""
     keep_nulls: bool = False
     """Keep frames in which nothing was done. By default they are left out, as ZIP does: the agent does not wait."""
+    seen: bool | None = None
+    """Compare what is seen now beside what the model remembers. By default with models that have a motion stem, whose latents
+    tell more of what is being done."""
     cache: Path = Path("runs/cache")
     """Where decoded frames are kept."""
     device: str = "auto"
@@ -56,8 +58,10 @@ class IndexConfig:
 
 def index(config: IndexConfig) -> list[str]:
     """Add what is not there yet; returns why recordings were left out. Raises ValueError if the set cannot be used."""
-    encoder = PolicyEncoder(config.model, pick_device(config.device))
-    info = SetInfo(_lasting(config.model), encoder.sha256, encoder.dims, encoder.shape.rate, not config.keep_nulls)
+    encoder = PolicyEncoder(config.model, pick_device(config.device), config.seen)
+    info = SetInfo(
+        _lasting(config.model), encoder.sha256, encoder.dims, encoder.shape.rate, not config.keep_nulls, encoder.seen
+    )
     demos = DemoSet.create(config.out, info)
     found = [r for folder in config.recordings for r in find_recordings(folder)]
     found = [r for r in found if config.labels is not None or r.actions is not None]
@@ -91,7 +95,7 @@ def index(config: IndexConfig) -> list[str]:
 
 
 def _add(
-    demos: DemoSet, encoder: Encoder, recording: Recording, inputs: FrameInputs, name: str, config: IndexConfig
+    demos: DemoSet, encoder: Encoder, recording: Recording, inputs: Inputs, name: str, config: IndexConfig
 ) -> None:
     track = _actions(recording, config.labels)
     if abs(len(inputs) - len(track)) > 1:

@@ -116,3 +116,19 @@ def test_another_models_latents_and_a_changed_model_are_refused(
     shutil.copy(world / "other" / "model.safetensors", tmp_path / "model" / "model.safetensors")
     with pytest.raises(ValueError, match="cannot be compared"):
         open_agent(out)
+
+
+def test_what_is_seen_stands_beside_what_is_remembered(world: Path, tmp_path: Path) -> None:
+    recording = find_recordings(world / "logs")[0]
+    encoder = PolicyEncoder(str(world / "prior"))
+    inputs, rows = frames_of(recording, encoder.shape, world / "cache"), np.arange(20, 40)
+    both, plain = encoder.encode(inputs, rows), PolicyEncoder(str(world / "prior"), seen=False).encode(inputs, rows)
+    assert encoder.dims == both.shape[1] == 2 * plain.shape[1]
+    later = encoder.encode(inputs, rows[5:])
+    half = plain.shape[1]
+    assert np.allclose(both[5:, half:], later[:, half:], atol=2e-3), "a picture is the same whatever was before"
+    assert not np.allclose(both[5:, :half], later[:, :half], atol=2e-3), "what is remembered is not"
+    save_policy(tmp_path / "image", Policy(preset("debug")))
+    assert not PolicyEncoder(str(tmp_path / "image")).seen
+    with pytest.raises(ValueError, match="its stem sees single pictures"):
+        PolicyEncoder(str(tmp_path / "image"), seen=True)
