@@ -32,6 +32,8 @@ class Args:
 
     play: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of recordings (`vpt record --task T`), one a task."""
+    most: int = 20
+    """Recordings of each."""
     model: str = "runs/prior"
     """Whose latents."""
     tuned: Path | None = None
@@ -48,7 +50,10 @@ def main(args: Args) -> None:
     for folder in args.play:
         meta = find_recordings(folder)[0].load_meta()
         task = str(meta["task"])
-        player[task], folders[task] = f"scripted:{meta['player']}", folder
+        player[task], folders[task] = (
+            f"scripted:{meta['player']}",
+            _some(folder, args.out / "recordings" / task, args.most),
+        )
     tasks = list(folders)
     for task, folder in folders.items():
         index(IndexConfig((folder,), args.out / "set", args.model, (task,), cache=args.cache))
@@ -89,6 +94,16 @@ def main(args: Args) -> None:
         )
     means = {name: {task: found[task].tolist() for task in tasks} for name, found in rows.items()}
     write_json_atomic(args.out / "summary.json", {"results": means, "told": told})
+
+
+def _some(folder: Path, chosen: Path, most: int) -> Path:
+    """A folder of links to some of a folder's recordings."""
+    chosen.mkdir(parents=True, exist_ok=True)
+    for recording in find_recordings(folder)[:most]:
+        for file in (recording.video, recording.actions, recording.meta):
+            if file is not None and not (chosen / file.name).exists():
+                (chosen / file.name).symlink_to(file.resolve())
+    return chosen
 
 
 def _play(args: Args, agents: tuple[str, ...], task: str) -> list[Rollout]:
