@@ -22,7 +22,7 @@ help:
 	@sed -n '3,10s/^# *//p' Makefile
 
 # The stamp is newer than the files that say what to install, or the install runs again.
-# torchvision is never a dependency: its default build does not match a CPU build of torch.
+# torchvision comes with open_clip; its default build does not match a CPU build of torch (prior/text/embedding/clip_modules.py).
 $(INSTALLED): setup.py constraints.txt
 	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "vpt-pipeline needs Python >= 3.10 with the venv module ($(PYTHON) is not that). On Debian or Ubuntu: apt-get install -y python3-venv. Another interpreter: make PYTHON=python3.11 ..."; exit 1; }

@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 VIZ = ["matplotlib>=3.8", "tensorboard>=2.15"]
+TEXT = ["open_clip_torch>=2.24"]  # brings torchvision: see prior/text/embedding/clip_modules.py
 
 ROOMS = ("vpt_pipeline", "idm", "prior", "search_agent", "data")
 
@@ -49,8 +50,8 @@ setup(
         "gpu": ["nvidia-ml-py>=12"],
         "hub": ["huggingface_hub>=0.24"],
         "cloud": ["s3fs>=2024.6", "gcsfs>=2024.6", "huggingface_hub>=0.24"],
-        "minerl": ["minerl>=1.0"],
-        "dev": [*VIZ, "ray[train]>=2.40", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+        "text": TEXT,
+        "dev": [*VIZ, *TEXT, "ray[train]>=2.40", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
     },
     entry_points={"console_scripts": ["vpt = vpt_pipeline.cli:main"]},
 )

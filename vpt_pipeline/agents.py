@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from data.actions import Action
 from data.joint_actions import BUTTON_CHOICES, JointActions
+from prior.text.locate import is_follower
+from vpt_pipeline.envs import MINERL
 from vpt_pipeline.players import STYLES, player_of
 
 
@@ -60,21 +63,66 @@ class ScriptedAgent:
         return self._player.act(observation["truth"])
 
 
+@dataclass(frozen=True)
+class Acting:
+    """Of policies: how they choose among what they find likely."""
+
+    temperature: float = 1.0
+    """Below 1 they act more greedily."""
+    min_p: float = 0.001
+    """They never draw an action less likely than this share of the likeliest; 0: as published."""
+    deterministic: bool = False
+    """They take the likeliest action."""
+    guidance: float = 3.0
+    """How much those that follow texts exaggerate what the text changes; 0: not at all. The paper takes 6."""
+
+
 class PriorAgent:
     """A policy of `vpt train-prior`, or a published one."""
 
-    def __init__(self, source: str, seed: int, temperature: float, min_p: float, deterministic: bool) -> None:
+    def __init__(self, source: str, seed: int, how: Acting) -> None:
         from prior.agent import PolicyAgent
         from prior.checkpoint import from_pretrained
 
         policy = from_pretrained(source)
-        self._agent = PolicyAgent(policy, seed=seed, temperature=temperature, min_p=min_p, deterministic=deterministic)
+        self._agent = PolicyAgent(
+            policy, seed=seed, temperature=how.temperature, min_p=how.min_p, deterministic=how.deterministic
+        )
 
     def reset(self, observation: Mapping[str, Any]) -> None:
         self._agent.reset()
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         return self._agent.act(observation)
+
+
+class TextAgent:
+    """A policy of `vpt train-text`, asked for something in words; the empty text asks for nothing."""
+
+    def __init__(self, folder: Path, text: str, seed: int, how: Acting) -> None:
+        from prior.text.agent import GuidedAgent
+        from prior.text.follower import load_follower
+
+        follower = load_follower(folder)
+        self._agent = GuidedAgent(
+            follower.policy, scale=how.guidance if text else 0.0, seed=seed, temperature=how.temperature, min_p=how.min_p,
+            deterministic=how.deterministic,
+        )  # fmt: skip
+        self._agent.set_goal(follower.goal_of_text(text) if text else None)
+
+    def reset(self, observation: Mapping[str, Any]) -> None:
+        self._agent.reset()
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        return self._agent.act(observation)
+
+
+def split_text(source: str) -> tuple[Path, str] | None:
+    """FOLDER or FOLDER:TEXT -> both, where FOLDER is one of `vpt train-text`; None where it is not."""
+    if is_follower(Path(source)):
+        return Path(source), ""
+    folder, _, text = source.partition(":")
+    return (Path(folder), text.strip()) if text.strip() and is_follower(Path(folder)) else None
 
 
 class DemoAgent:
@@ -139,11 +187,10 @@ def make_agent(
     game: str,
     task: str,
     seed: int,
-    temperature: float = 1.0,
-    min_p: float = 0.0,
-    deterministic: bool = False,
+    how: Acting = Acting(),
 ) -> Agent:
-    """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), or a set of demonstrations (SET or SET:TAG,
+    """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), one that follows texts
+    (FOLDER:TEXT; FOLDER alone is asked for nothing), or a set of demonstrations (SET or SET:TAG,
     with ``zip_2022:`` before it by the published rules).
 
     Raises ValueError for anything else.
@@ -152,10 +199,16 @@ def make_agent(
     if kind == "random":
         return RandomAgent(seed)
     if kind == "scripted":
+        if game.startswith(MINERL):
+            raise ValueError(
+                f"agent {name!r}: the scripted players know no Minecraft; expected random, a policy or a set"
+            )
         style = style or "steady"
         if style not in STYLES:
             raise ValueError(f"agent {name!r}: there is no player {style!r}; expected one of {', '.join(STYLES)}")
         return ScriptedAgent(env, game, task, style, seed)
     if is_set(name):
         return ZipDemoAgent(name.removeprefix(ZIP)) if name.startswith(ZIP) else DemoAgent(name)
-    return PriorAgent(name, seed, temperature, min_p, deterministic)
+    if (asked := split_text(name)) is not None:
+        return TextAgent(*asked, seed, how)
+    return PriorAgent(name, seed, how)

@@ -234,11 +234,12 @@ def _optional_packages() -> list[Check]:
 def _minerl() -> list[Check]:
     version, java = _version("minerl"), _output("java", "-version")
     purpose = "playing in Minecraft itself (optional)"
-    if version and version.startswith("1."):
-        minerl = Check("MineRL", "ok", version, purpose)
+    said = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("VPT_MINERL_") and value]
+    if said or (version and version.startswith("1.")):
+        minerl = Check("MineRL", "ok", ", ".join(said) or f"{version}", f"{purpose}; vpt doctor minerl looks closer")
     else:
-        found = f"{version}: the old interface" if version else "not installed"
-        fix = "pip install git+https://github.com/minerllabs/minerl (PyPI's 0.4 is the old interface; needs Java 8)"
+        found = f"{version} here: the old interface" if version else "nothing says where it runs"
+        fix = "install it into an interpreter of its own: `vpt doctor minerl` leads through it (docs/minerl.md)"
         minerl = Check("MineRL", "warning", found, purpose, fix)
     match = re.search(r'version "([^"]+)"', java or "")
     fix = "install a JDK 8, such as Temurin 8 from https://adoptium.net, and put its bin folder first on PATH"

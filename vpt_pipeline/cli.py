@@ -36,7 +36,9 @@ VERBS: dict[str, Verb] = {
     "train-prior": Verb(
         "vpt_pipeline.train_prior", "TrainPriorConfig", "train a behavioural prior on recordings or on labelled videos"
     ),
-    "play": Verb("vpt_pipeline.play", "PlayConfig", "watch an agent play a task in the embedded game"),
+    "train-text": Verb("vpt_pipeline.train_text", "TrainTextConfig", "teach a prior to follow texts"),
+    "train-clip": Verb("vpt_pipeline.train_clip", "TrainClipConfig", "train an embedding of texts and clips of play"),
+    "play": Verb("vpt_pipeline.play", "PlayConfig", "watch an agent play a task"),
     "evaluate": Verb("vpt_pipeline.evaluate", "EvaluateConfig", "let agents play tasks, and compare what they reach"),
     "index": Verb(
         "vpt_pipeline.index", "IndexConfig", "demonstrations for the search agent: recordings in, an agent out"
@@ -55,6 +57,9 @@ VERBS: dict[str, Verb] = {
     ),
     "doctor": Verb(
         "vpt_pipeline.doctor", "DoctorConfig", "what works on this machine, what is missing and what mends it"
+    ),
+    "doctor minerl": Verb(
+        "vpt_pipeline.minerl_doctor", "MinerlDoctorConfig", "... and of Minecraft through MineRL, step by step"
     ),
 }
 
@@ -77,7 +82,8 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. Returns the exit code: 0 done, 1 done but something was refused, 2 wrong use or bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in HELP or (_family(arguments[0]) and arguments[1:2] and arguments[1] in HELP):
+    group = arguments[:1] and arguments[0] not in VERBS and _family(arguments[0])
+    if not arguments or arguments[0] in HELP or (group and arguments[1:2] and arguments[1] in HELP):
         print(usage())
         return 0
     name, rest = _split(arguments)

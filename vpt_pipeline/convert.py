@@ -1,6 +1,9 @@
 """Turn a published model (NAME.model and NAME.weights) into a folder with model.safetensors and config.json, or back.
 
-Both policies and inverse dynamics models are recognised. Every command that takes a model also takes published files as
+    vpt convert foundation-model-1x.model models/1x
+    vpt convert 2x.model models/steve1 --weights steve1.weights --goal-prior steve1_prior.pt --mineclip attn.pth
+
+Policies, inverse dynamics models and STEVE-1 are recognised. Every command that takes a model also takes published files as
 they are: converting makes loading safe for others (no pickle) and is a way to keep weights in fewer bits.
 """
 
@@ -33,6 +36,10 @@ class ConvertConfig:
     """A folder, or NAME.model to write published files (NAME.model and NAME.weights)."""
     weights: Path | None = None
     """The .weights file, where its name is not that of the .model (reinforcement-learned models share one .model)."""
+    goal_prior: Path | None = None
+    """With --mineclip: STEVE-1's prior from texts to goals, steve1_prior.pt; makes a folder that follows texts."""
+    mineclip: Path | None = None
+    """MineCLIP's attn.pth. It is not copied: keep it where it is."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the weights are stored as. Computing is decided when the model is used."""
 
@@ -54,6 +61,8 @@ def main(config: ConvertConfig) -> int:
     if PART_MARK in config.out.name:
         raise ValueError(f"{config.out} is a name of unfinished files; choose another")
     dtype = DTYPES[config.dtype]
+    if config.goal_prior is not None or config.mineclip is not None:
+        return _convert_follower(config, published)
     if is_inverse_dynamics(files):
         model, calibration = load_model(config.source, weights=config.weights, dtype=dtype)
         if published:
@@ -76,4 +85,23 @@ def main(config: ConvertConfig) -> int:
             say(f"[yellow]in the file, and of no use:[/yellow] {', '.join(report.unexpected_harmless)}")
     say(f"{kind}, {count:,} parameters, as {config.dtype} -> {config.out}")
     say(f"use it: {use}")
+    return 0
+
+
+def _convert_follower(config: ConvertConfig, published: bool) -> int:
+    from prior.text.cvae import load_goal_prior
+    from prior.text.embedding.mineclip_files import mineclip_embedder
+    from prior.text.follower import Follower, save_follower
+    from prior.text.policy import load_goal_policy
+
+    if config.goal_prior is None or config.mineclip is None or published:
+        raise ValueError(
+            "following texts takes --goal-prior (steve1_prior.pt) and --mineclip (attn.pth), and a folder to write into"
+        )
+    policy = load_goal_policy(config.source, config.weights, dtype=DTYPES[config.dtype])
+    goal_prior = load_goal_prior(config.goal_prior)
+    embedder = mineclip_embedder(config.mineclip, goals=True)
+    save_follower(config.out, Follower(policy, goal_prior, embedder))
+    say(f"a policy that follows texts, {sum(p.numel() for p in policy.parameters()):,} parameters -> {config.out}")
+    say(f'use it: vpt play {config.out}:"chop a tree" --guidance 6')
     return 0

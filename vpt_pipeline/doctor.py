@@ -34,7 +34,7 @@ def main(config: DoctorConfig) -> int:
         report = {"demo": not obstacles, "games": games, "obstacles": obstacles}
         print(json.dumps({**report, "checks": [dataclasses.asdict(check) for check in checks]}, indent=2))
     else:
-        _print_table(checks)
+        show(checks)
         print(_verdict(obstacles, games))
     return 1 if obstacles else 0
 
@@ -47,7 +47,8 @@ def _verdict(obstacles: list[str], games: list[str]) -> str:
     return "The demo can run here, with ViZDoom in the place of Luanti: make demo"
 
 
-def _print_table(checks: list[Check]) -> None:
+def show(checks: list[Check]) -> None:
+    """Print checks as a table, and below it what mends them."""
     try:
         from rich.console import Console
         from rich.markup import escape

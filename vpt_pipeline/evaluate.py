@@ -2,6 +2,7 @@
 
     vpt evaluate runs/prior random scripted --task travel logs dirt --episodes 30
     vpt evaluate runs/prior random --task freeplay --seconds 60     # all tasks' measures of the same episodes
+    vpt evaluate MODEL random --env minerl:MineRLHumanSurvival-v0   # in Minecraft (docs/minerl.md)
 
 Every agent begins at the same places with the same things in hand. A game that dies is started again; an episode that cannot be
 run counts as that, not as zero. Finished episodes are kept in OUT/episodes.jsonl, so the same command again goes on.
@@ -11,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from data.files import write_json_atomic
-from vpt_pipeline.agents import is_set
+from vpt_pipeline.agents import Acting, is_set, split_text
+from vpt_pipeline.envs import MINERL, native_size, require_game
 from vpt_pipeline.processes import run_jobs
 from vpt_pipeline.progress import console, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
 from vpt_pipeline.rollout import Rollout, RolloutPlan, roll_out
-from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
+from vpt_pipeline.tasks import EVALUATION_SEEDS, default_tasks, tasks_of
 
 DRAWS = 10_000
 
@@ -38,8 +40,9 @@ class EvaluateConfig:
     agents: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Who plays: policies (folders of `vpt train-prior`, published NAME.model), sets of demonstrations (`vpt index`; SET:TAG
     for a part of one), random, scripted or scripted:STYLE."""
-    task: tuple[str, ...] = ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")
-    """What is played. In freeplay nothing is asked, and the measures of all tasks are told: the way to judge priors."""
+    task: tuple[str, ...] = ()
+    """What is played; default: all tasks of the game that it measures itself. In freeplay nothing is asked, and the
+    measures of all tasks are told: the way to judge priors."""
     episodes: int = 10
     """Of each task by each agent."""
     seconds: float | None = None
@@ -48,17 +51,13 @@ class EvaluateConfig:
     """Of so many episodes of each, a video is written."""
     out: Path = Path("runs/evaluation")
     """Where episodes.jsonl, summary.json, table.md and videos/ go."""
-    temperature: float = 1.0
-    """Of policies: below 1 they act more greedily."""
-    min_p: float = 0.02
-    """Policies never draw an action less likely than this share of the likeliest; 0: as published."""
-    deterministic: bool = False
-    """Policies take the likeliest action."""
-    size: tuple[int, int] = (320, 180)
-    """Width and height of the frames."""
-    game: str = "luanti"
+    size: tuple[int, int] | None = None
+    """Width and height of the frames; default: 320 180, in MineRL 640 360."""
+    game: Annotated[str, tyro.conf.arg(aliases=["--env"])] = "luanti"
+    """luanti, or minerl:NAME for an environment of MineRL."""
     workers: int = 2
     """Games at the same time."""
+    acting: tyro.conf.OmitArgPrefixes[Acting] = field(default_factory=Acting)
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ def bootstrap(results: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def score(rollouts: Sequence[Rollout], measure: str | None = None) -> Score:
+def score(rollouts: Sequence[Rollout], measure: str | None = None, game: str = "luanti") -> Score:
     """Of the episodes of one agent at one task, by the task's own measure or another task's."""
     first = rollouts[0]
     measure = measure or first.task
-    task = TASKS[measure]
+    task = tasks_of(game)[measure]
     results = np.array([r.measures[measure] for r in rollouts if r.measures is not None], float)
     return Score(
         first.agent,
@@ -105,30 +104,33 @@ def score(rollouts: Sequence[Rollout], measure: str | None = None) -> Score:
     )
 
 
-def scores_of(rollouts: Sequence[Rollout]) -> list[Score]:
+def scores_of(rollouts: Sequence[Rollout], game: str = "luanti") -> list[Score]:
     """Of each agent at each task."""
     pairs = dict.fromkeys((r.task, r.agent) for r in rollouts)
     groups = [[r for r in rollouts if (r.task, r.agent) == pair] for pair in pairs]
-    return [score(group, measure) for group in groups for measure in TASKS[group[0].task].shown]
+    tasks = tasks_of(game)
+    return [score(group, measure, game) for group in groups for measure in tasks[group[0].task].shown]
 
 
 def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
     """Every episode that a config asks for. Raises ValueError for unknown tasks and agents."""
-    for task in config.task:
-        if task not in TASKS:
-            raise ValueError(f"unknown task {task!r}: expected one of {', '.join(TASKS)}")
+    require_game(config.game)
+    tasks, wanted = tasks_of(config.game), config.task or default_tasks(config.game)
+    for task in wanted:
+        if task not in tasks:
+            raise ValueError(f"unknown task {task!r}: expected one of {', '.join(tasks)}")
     for agent in config.agents:
-        _require_agent(agent)
+        _require_agent(agent, config.game)
     if config.episodes < 1 or config.workers < 1:
         raise ValueError(f"episodes is {config.episodes} and workers {config.workers}; expected at least 1 of each")
     plans = []
     for number in range(config.episodes):
-        for task in config.task:
+        for task in wanted:
             for agent in config.agents:
                 video = None
                 if number < config.videos:
                     video = config.out / "videos" / f"{_label(agent)}-{task}-{number}.mp4"
-                seconds = config.seconds or TASKS[task].seconds
+                seconds = config.seconds or tasks[task].seconds
                 plans.append(
                     RolloutPlan(
                         agent,
@@ -136,18 +138,18 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
                         task,
                         EVALUATION_SEEDS.start + number,
                         round(seconds * TICK_RATE),
-                        config.size,
-                        config.temperature,
-                        config.min_p,
-                        config.deterministic,
+                        config.size or native_size(config.game),
+                        config.acting,
                         video,
                     )
                 )
     return plans
 
 
-def _require_agent(agent: str) -> None:
-    if agent.partition(":")[0] in ("random", "scripted") or is_set(agent):
+def _require_agent(agent: str, game: str) -> None:
+    if agent.partition(":")[0] == "scripted" and game.startswith(MINERL):
+        raise ValueError(f"agent {agent!r}: the scripted players know no Minecraft; expected random, a policy or a set")
+    if agent.partition(":")[0] in ("random", "scripted") or is_set(agent) or split_text(agent):
         return
     from prior.locate import find_model
 
@@ -202,6 +204,10 @@ def _key(plan: RolloutPlan) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
+def _plan_of(row: dict[str, Any]) -> RolloutPlan:
+    return RolloutPlan(**{**row, "size": tuple(row["size"]), "acting": Acting(**row["acting"])})
+
+
 def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:
     if not kept.exists():
         return []
@@ -209,7 +215,7 @@ def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:
     for number, line in enumerate(kept.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            plan = RolloutPlan(**{**row["plan"], "size": tuple(row["plan"]["size"])})
+            plan = _plan_of(row["plan"])
             rollout = Rollout(**row["rollout"])
         except (ValueError, KeyError, TypeError):
             say(f"[yellow]{kept}:{number}: no episode, played again (a run was stopped while it wrote)[/yellow]")
@@ -246,7 +252,7 @@ def evaluate(config: EvaluateConfig) -> list[Score]:
     plans = plans_of(config)
     with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
         rollouts = play_all(plans, config.out / "episodes.jsonl", config.workers, bar.advance)
-    scores = scores_of(rollouts)
+    scores = scores_of(rollouts, config.game)
     write_json_atomic(config.out / "summary.json", [asdict(s) for s in scores])
     heading, *rows = table_of(scores)
     lines = ["| " + " | ".join(row) + " |" for row in (heading, ["---"] * len(heading), *rows)]

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +19,12 @@ import torch
 from data.contractor import ContractorWriter
 from data.files import atomic_path
 from data.video import VideoWriter
-from vpt_pipeline.agents import TellingAgent, make_agent
+from vpt_pipeline.agents import Acting, TellingAgent, make_agent
 from vpt_pipeline.copied_view import copied_log
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.recorder import TICK_RATE, write_step
-from vpt_pipeline.tasks import TASKS
+from vpt_pipeline.tasks import tasks_of
 
 ATTEMPTS = 3
 """How often an episode is begun before it counts as failed to run."""
@@ -40,9 +40,7 @@ class RolloutPlan:
     seed: int
     steps: int
     size: tuple[int, int] = (320, 180)
-    temperature: float = 1.0
-    min_p: float = 0.0
-    deterministic: bool = False
+    acting: Acting = field(default_factory=Acting)
     video: Path | None = None
     threads: int = 1
 
@@ -50,7 +48,7 @@ class RolloutPlan:
 @dataclass(frozen=True)
 class Rollout:
     """What came of it. result: the task's measure, None if the episode failed to run, which is not the same as 0. measures:
-    what each task's measure makes of the same episode."""
+    what each task's measure makes of the same episode; attempts: how often the game was started for it."""
 
     agent: str
     task: str
@@ -65,33 +63,32 @@ class Rollout:
     video: str | None = None
     error: str = ""
     measures: dict[str, float] | None = None
+    attempts: int = 1
 
 
 def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: None) -> Rollout:
     """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``."""
     torch.set_num_threads(plan.threads)
     error = ""
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             with contextlib.closing(make_env(plan.game, plan.size)) as env:
-                return _play(plan, env, tell)
+                return replace(_play(plan, env, tell), attempts=attempt)
         except RuntimeError as died:  # what the games raise when they die
             error = str(died)
-    world = TASKS[plan.task].episode(plan.seed).map_seed
-    return Rollout(
-        plan.agent, plan.task, plan.seed, world, None, None, error=f"failed to run {ATTEMPTS} times: {error}"
-    )
+    world = tasks_of(plan.game)[plan.task].episode(plan.seed).map_seed
+    error = f"failed to run {ATTEMPTS} times: {error}"
+    return Rollout(plan.agent, plan.task, plan.seed, world, None, None, error=error, attempts=ATTEMPTS)
 
 
 def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
-    task = TASKS[plan.task]
+    tasks = tasks_of(plan.game)
+    task = tasks[plan.task]
     world = task.episode(plan.seed).map_seed
-    agent = make_agent(
-        plan.agent, env, plan.game, plan.task, plan.seed, plan.temperature, plan.min_p, plan.deterministic
-    )
+    agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.acting)
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
     truth, begun = cast(GameTruth, info), time.monotonic()
-    meters = {name: other.measure() for name, other in TASKS.items()}
+    meters = {name: other.measure() for name, other in tasks.items()}
     agent.reset({**observation, "truth": truth})
     results = {name: meter.update(truth) for name, meter in meters.items()}
     held, presses, steps = frozenset[str](), Counter[str](), 0

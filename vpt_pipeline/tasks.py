@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vpt_pipeline.envs import MINERL
 from vpt_pipeline.envs.truth import GameTruth, Vector
 
 TOOLS = ("default:pick_steel", "default:axe_bronze", "default:shovel_steel", "default:sword_mese")
@@ -131,3 +132,21 @@ _TASKS = (
 
 TASKS: Mapping[str, Task] = {task.name: task for task in _TASKS}
 """The tasks by name."""
+
+
+def tasks_of(game: str) -> Mapping[str, Task]:
+    """The tasks of a game by name; in MineRL, the same names mean the same and are measured by what Minecraft counts."""
+    if game.startswith(MINERL):
+        from vpt_pipeline.envs.minerl.tasks import TASKS as MINERL_TASKS
+
+        return MINERL_TASKS
+    return TASKS
+
+
+def default_tasks(game: str) -> tuple[str, ...]:
+    """What an evaluation plays in a game if nothing is said."""
+    if game.startswith(MINERL):
+        from vpt_pipeline.envs.minerl.tasks import default_tasks as of_env
+
+        return of_env(game.removeprefix(MINERL))
+    return ("travel", "logs", "dirt", "seeds", "flowers", "pillar", "hunt", "explore")

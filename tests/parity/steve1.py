@@ -1,4 +1,4 @@
-"""STEVE-1 without MineCLIP: its prior, its relabelling, its policy with goals and guidance, and its first steps of training."""
+"""STEVE-1 and MineCLIP: its prior, its relabelling, its policy with goals and guidance, and its first steps of training."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from prior.text.cvae import GoalPrior, prior_loss
 from prior.text.relabel import NO_GOAL, Relabelling, stretches
 from tests.parity.finding import Finding, largest_error
+from tests.parity.mineclip import check_mineclip
 from tests.parity.steve1_policies import check_policy, check_training
 from tests.parity.steve1_recipes import fill, read, relative, schema
 
@@ -34,6 +35,8 @@ def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
     for name, part in (("prior", _prior), ("relabel", _relabel)):
         if (place / f"{name}.npz").exists():
             yield from part(place)
+    if (place / "mineclip.npz").exists():
+        yield from check_mineclip(place, most_parameters)
     for size, seed in (("small", "small"), ("2x", "two")):
         path = place / f"policy_{size}.npz"
         if path.exists():

@@ -46,13 +46,14 @@ def fill(module: nn.Module, seed: int) -> None:
         tensor.copy_(torch.from_numpy(weight(name, tuple(tensor.shape), seed, index)))
 
 
-def frames(seed: int, count: int, size: int = 128) -> NDArray[np.uint8]:
-    """The reference's frames (T, size, size, 3): moving triangle waves and noise."""
+def frames(seed: int, count: int, size: tuple[int, int] = (128, 128)) -> NDArray[np.uint8]:
+    """The reference's frames (T, *size, 3): moving triangle waves and noise."""
+    height, width = size
     rng = np.random.default_rng([seed, 7001])
     slope, phase = rng.uniform(0.5, 3.0, (3, 3)), rng.uniform(0, 1, (3, 3))
-    noise = rng.integers(-20, 21, (count, size, size, 3))
-    y, x = np.arange(size)[:, None, None] / size, np.arange(size)[None, :, None] / size
-    out = np.empty((count, size, size, 3), np.uint8)
+    noise = rng.integers(-20, 21, (count, height, width, 3))
+    y, x = np.arange(height)[:, None, None] / height, np.arange(width)[None, :, None] / width
+    out = np.empty((count, height, width, 3), np.uint8)
     for t in range(count):
         place = slope[:, 0] * x + slope[:, 1] * y + phase[:, 0] + 0.03 * t * slope[:, 2]
         wave = np.abs((place - np.floor(place)) * 2 - 1)

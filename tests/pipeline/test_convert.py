@@ -13,6 +13,11 @@ from idm.model import InverseDynamicsModel
 from prior.checkpoint import load_policy, save_policy, save_published_policy
 from prior.config import preset
 from prior.policy import Policy
+from prior.text.cvae import GoalPrior
+from prior.text.embedding import mineclip_files
+from prior.text.follower import load_follower
+from prior.text.policy import GoalPolicy
+from tests.prior.text.clips import TINY, published_names, save_published, tiny_mineclip
 from vpt_pipeline.cli import main
 
 
@@ -54,6 +59,33 @@ def test_a_published_idm_labels_like_its_converted_self(published: Path) -> None
     with torch.no_grad():
         out = [model(images, torch.zeros(1, 12, 0, 0, 0)).buttons for model in (ours, theirs)]
     assert torch.equal(*out)
+
+
+def test_steve1_becomes_a_folder_that_follows_texts(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files laid out as the published ones are, of small networks."""
+    monkeypatch.setattr(mineclip_files, "MineClipConfig", lambda pool="attn": TINY)
+    policy = GoalPolicy(preset("debug"), 32)
+    torch.save(policy.state_dict(), tmp_path / "steve1.weights")
+    torch.save(GoalPrior(32, 16, 8).state_dict(), tmp_path / "steve1_prior.pt")
+    save_published(tmp_path / "attn.pth", published_names(tiny_mineclip()))
+    files = ["--goal-prior", str(tmp_path / "steve1_prior.pt"), "--mineclip", str(tmp_path / "attn.pth")]
+    command = [
+        "convert",
+        str(published / "policy.model"),
+        str(tmp_path / "steve1"),
+        "--weights",
+        str(tmp_path / "steve1.weights"),
+    ]
+    assert main([*command, *files]) == 0
+    assert "follows texts" in capsys.readouterr().err
+    follower = load_follower(tmp_path / "steve1")
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(follower.policy.state_dict()[name], tensor), name
+    assert follower.embedder.name.startswith("steve1:") and follower.goal_of_text("dig").shape == (32,)
+    assert main([*command, *files[:2]]) == 2
+    assert "takes --goal-prior" in capsys.readouterr().err
 
 
 def test_fewer_bits_and_what_is_left_out_are_said(published: Path, capsys: pytest.CaptureFixture[str]) -> None:

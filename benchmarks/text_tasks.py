@@ -1,0 +1,147 @@
+"""Does a policy that follows texts do what the text says, and not something else? Prompts against every task's measure.
+
+    python -m benchmarks.text_tasks runs/text
+    python -m benchmarks.text_tasks runs/text --scales 0 1 3 6 --episodes 8     # and how much guidance is good
+
+The policy plays the same episodes of freeplay once with each prompt and once without any, and every task's measure is taken.
+For each task: its measure under its own prompt, against without a prompt and against the best of the other prompts. Resumes
+where it stopped. Writes OUT/summary.json and OUT/guidance.png.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from benchmarks.prior_labels import ratio
+from data.files import atomic_path, write_json_atomic
+from idm.chart_style import BLUE, GREEN, ORANGE, figure, png
+from vpt_pipeline.agents import Acting
+from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all
+from vpt_pipeline.progress import progress_bar
+from vpt_pipeline.tasks import TASKS
+
+PROMPTS = {
+    "travel": "travel as far as you can",
+    "logs": "chop down a tree",
+    "dirt": "dig dirt",
+    "seeds": "cut grass",
+    "flowers": "pick flowers",
+}
+"""A text for each task that is measured."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Settings."""
+
+    follower: tyro.conf.Positional[Path]
+    """A folder of `vpt train-text`."""
+    out: Path = Path("runs/text_tasks")
+    tasks: tuple[str, ...] = tuple(PROMPTS)
+    scales: tuple[float, ...] = (3.0,)
+    """Of guidance. The table is of the last one."""
+    episodes: int = 20
+    seconds: float = 45.0
+    temperature: float = 1.0
+    workers: int = 2
+
+
+Results = dict[str, dict[str, NDArray[np.float64]]]
+"""prompt's task, or "" -> measure's task -> (episodes,)."""
+
+
+def played(args: Args, scale: float) -> Results:
+    """Play every prompt with so much guidance."""
+    agents = {f"{args.follower}:{PROMPTS[task]}": task for task in args.tasks} | {str(args.follower): ""}
+    asked = EvaluateConfig(
+        tuple(agents), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / f"guidance-{scale:g}",
+        workers=args.workers, acting=Acting(temperature=args.temperature, guidance=scale),
+    )  # fmt: skip
+    plans = plans_of(asked)
+    with progress_bar(f"playing, guidance {scale:g}", sum(plan.steps for plan in plans), "frames") as bar:
+        rollouts = play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+    return {
+        prompt: {
+            measure: np.array([r.measures[measure] for r in rollouts if r.agent == agent and r.measures is not None])
+            for measure in args.tasks
+        }
+        for agent, prompt in agents.items()
+    }
+
+
+def best_other(results: Results, task: str) -> str:
+    """The other prompt under which most of the task's measure comes about."""
+    others = [prompt for prompt in results if prompt not in ("", task)]
+    return max(others, key=lambda prompt: float(results[prompt][task].mean()))
+
+
+def told(results: Results) -> list[dict[str, Any]]:
+    """For each task what its own prompt does for it."""
+    rows = []
+    for task in (prompt for prompt in results if prompt):
+        own, other = results[task][task], best_other(results, task)
+        rows.append(
+            {
+                "task": task,
+                "prompt": PROMPTS[task],
+                "mean": float(own.mean()),
+                "interval": bootstrap(own),
+                "unprompted": float(results[""][task].mean()),
+                "times_unprompted": ratio(own, results[""][task]),
+                "best_other": other,
+                "under_other": float(results[other][task].mean()),
+                "times_other": ratio(own, results[other][task]),
+                "all": {prompt: float(of[task].mean()) for prompt, of in results.items()},
+            }
+        )
+    return rows
+
+
+def picture(scales: list[float], sweep: list[list[dict[str, Any]]]) -> bytes:
+    """How each task's measure under its own prompt, in parts of its goal, goes with guidance."""
+    with figure(6, 3.8) as (canvas, (axes,)):
+        colours = (BLUE, GREEN, ORANGE, "tab:red", "tab:purple")
+        for index, first in enumerate(sweep[0]):
+            task = first["task"]
+            axes.plot(
+                scales,
+                [rows[index]["mean"] / TASKS[task].goal for rows in sweep],
+                "o-",
+                label=task,
+                color=colours[index % 5],
+            )
+        axes.set(xlabel="guidance", ylabel="of the task's goal, under its own prompt", ylim=(0, None))
+        axes.legend()
+        return png(canvas)
+
+
+def main(args: Args) -> None:
+    """Play, and print the table."""
+    for task in args.tasks:
+        if task not in PROMPTS:
+            raise ValueError(f"no prompt for {task!r}: expected some of {', '.join(PROMPTS)}")
+    every = {scale: played(args, scale) for scale in args.scales}
+    sweep = [told(results) for results in every.values()]
+    write_json_atomic(args.out / "summary.json", dict(zip(map(str, every), sweep, strict=True)))
+    if len(sweep) > 1:
+        with atomic_path(args.out / "guidance.png") as part:
+            part.write_bytes(picture(list(every), sweep))
+    prompts = ["", *args.tasks]
+    print(f"| measure | own prompt | {' | '.join(p or 'none' for p in prompts)} | own / none | own / best other |")
+    print("|" + "---|" * (4 + len(prompts)))
+    for row in sweep[-1]:
+        low, high = row["interval"]
+        cells = [f"{row['task']} ({TASKS[row['task']].unit})", f"{row['mean']:.2f} ({low:.2f} to {high:.2f})"]
+        cells += [f"{row['all'][prompt]:.2f}" for prompt in prompts]
+        cells += ["{:.1f} ({:.1f} to {:.1f})".format(*row[what]) for what in ("times_unprompted", "times_other")]
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

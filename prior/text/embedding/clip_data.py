@@ -1,0 +1,118 @@
+"""What each step of training an embedding sees: clips of frames that were decoded once, with one of their texts each.
+
+Which clips, frames, texts and changes of the picture a step sees depends on (seed, step) alone, so that a run that was
+stopped goes on with the same numbers.
+
+Shape suffixes: B clips, S frames looked at of each, L frames of a clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prior.text.embedding.pairs import TextClip
+from prior.text.embedding.small_clip import SmallClipConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A video's frames uint8 (T, H, W, 3) as the model wants them, memory-mapped, and clips of it. player: who played what, so
+    that recordings of every kind are held back."""
+
+    name: str
+    player: str
+    images: NDArray[np.uint8]
+    clips: tuple[TextClip, ...]
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """before, now: uint8 (B, S, H, W, 3), frames and those before them; places: int64 (S,), which of a clip's frames they
+    are."""
+
+    before: NDArray[np.uint8]
+    now: NDArray[np.uint8]
+    places: NDArray[np.int64]
+    texts: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+class ClipLoader:
+    """Clips of several films in a random order, each once an epoch. sampled: frames of each that a step looks at, 0: all.
+
+    A longer clip gives a window somewhere in it, a shorter one the window around it. With augmentation half of the clips are
+    mirrored: no text says left or right. Raises ValueError for a film without a whole window, and for a batch that is more than
+    all clips.
+    """
+
+    def __init__(
+        self,
+        films: Sequence[Film],
+        config: SmallClipConfig,
+        batch: int,
+        seed: int = 0,
+        sampled: int = 0,
+        augment: bool = False,
+    ) -> None:
+        self.films, self.length, self.batch, self.seed, self.augment = tuple(films), config.frames, batch, seed, augment
+        self.sampled = min(sampled or config.frames - 1, config.frames - 1)
+        for film in films:
+            if len(film.images) < self.length:
+                raise ValueError(
+                    f"{film.name}: {len(film.images)} frames, expected at least the {self.length} of a clip; leave it out"
+                )
+        self._clips = [(number, clip) for number, film in enumerate(films) for clip in film.clips]
+        if not 2 <= batch <= len(self._clips):
+            raise ValueError(
+                f"a batch of {batch} of {len(self._clips)} clips; expected 2 to as many. Give more clips or a smaller batch"
+            )
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """What is left over at an epoch's end is another each time."""
+        return len(self) // self.batch
+
+    def draw(self, step: int) -> ClipBatch:
+        """The batch of a step."""
+        epoch, part = divmod(step, self.steps_an_epoch)
+        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
+        rng = np.random.default_rng([self.seed, 1, step])
+        places = np.sort(rng.choice(np.arange(1, self.length), self.sampled, replace=False))
+        return self._batch(order[part * self.batch : (part + 1) * self.batch], places, rng)
+
+    def some(self, count: int, seed: int = 0) -> ClipBatch:
+        """So many clips (or all) as they are, with their plainest texts, all frames: to judge by."""
+        rows = np.random.default_rng(seed).permutation(len(self))[:count]
+        return self._batch(np.sort(rows), np.arange(1, self.length), None)
+
+    def _batch(self, rows: NDArray[np.int64], places: NDArray[np.int64], rng: np.random.Generator | None) -> ClipBatch:
+        before, now, texts, kinds = [], [], [], []
+        for row in rows:
+            film, clip = self._clips[row]
+            images = self.films[film].images
+            begin, text = self._window(clip, len(images), rng), clip.texts[0]
+            mirrored = False
+            if rng is not None:
+                text = clip.texts[int(rng.integers(len(clip.texts)))]
+                mirrored = self.augment and rng.random() < 0.5
+            frames = images[begin : begin + self.length]
+            if mirrored:
+                frames = frames[:, :, ::-1]
+            now.append(frames[places])
+            before.append(frames[places - 1])
+            texts.append(text)
+            kinds.append(clip.kind)
+        return ClipBatch(np.stack(before), np.stack(now), places, tuple(texts), tuple(kinds))
+
+    def _window(self, clip: TextClip, total: int, rng: np.random.Generator | None) -> int:
+        """Where in a video of so many frames the clip's window begins."""
+        spare = clip.frames - self.length
+        ahead = spare // 2 if rng is None or spare < 0 else int(rng.integers(spare + 1))
+        return min(max(clip.start + ahead, 0), total - self.length)

@@ -1,0 +1,198 @@
+"""Training a small CLIP with open_clip's loss: a clip is to be nearer to its own text than to the batch's others, and so back.
+
+Radford et al. 2021, "CLIP" (arXiv 2103.00020), section 2.3: symmetric cross-entropy over the batch's similarities, their
+scale learned and kept below 100. A step looks at some frames of each clip only (sparse sampling: Lei et al. 2021, "ClipBERT",
+arXiv 2102.06183); in use, all of them count. Resumable to the bit: what a step sees follows from (seed, step), the rest is in
+``resume.pt``.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.ahead import ahead
+from data.json_config import JsonConfig, begin_or_resume
+from prior.nn.optim import MovingAverage, learning_rate, save_state
+from prior.text.embedding.clip_data import ClipBatch, ClipLoader
+from prior.text.embedding.clip_modules import open_clip
+from prior.text.embedding.embedder import colours, with_change
+from prior.text.embedding.judging import Retrieval, judge
+from prior.text.embedding.small_clip import MEAN, STD, SmallClip
+
+MOST_SCALE = math.log(100)
+JUDGED = 50
+"""Clips among which a text is to find its own."""
+
+
+@dataclass(frozen=True)
+class ClipTraining(JsonConfig):
+    """How a CLIP is trained. The defaults suit some thousand clips and two cores."""
+
+    steps: int = 400
+    batch: int = 64
+    """Clips; each is told from all the others."""
+    sampled: int = 6
+    """Frames of each clip that a step looks at; 0: all."""
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.1
+    """Of weight matrices; places, norms, biases and the scale do not decay."""
+    warmup: float = 0.05
+    clip_gradients: float = 1.0
+    average: float = 0.98
+    """Decay of the moving average of the weights that is kept; 0: the last weights."""
+    augment: bool = True
+    seed: int = 0
+    save_every: int = 100
+    validate_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class ClipTrainer:
+    """One training run in a folder; constructing it again in the same folder resumes it.
+
+    validation: a loader over recordings held back, judged every ``validate_every`` steps and at the end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        network: SmallClip,
+        training: ClipTraining,
+        loader: ClipLoader,
+        validation: ClipLoader | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.folder, self.training, self.loader, self.validation = folder, training, loader, validation
+        self.network, self.device, self.step = network.to(device).train(), device, 0
+        self.loss = open_clip().ClipLoss()
+        self._mean, self._std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
+        named = list(network.named_parameters())
+        kept = [p for name, p in named if p.ndim < 2 or "positional_embedding" in name or name == "places"]
+        decayed = [p for _, p in named if all(p is not k for k in kept)]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": training.weight_decay},
+                {"params": kept, "weight_decay": 0.0},
+            ],
+            lr=training.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.average = MovingAverage(network.parameters(), training.average)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"network": network.config.to_dict(), "training": training.to_dict()}
+        about["data"] = {"clips": len(loader), "held_back": 0 if validation is None else len(validation)}
+        if begin_or_resume(folder, about, "settings or recordings"):
+            state = torch.load(folder / "resume.pt", map_location=device, weights_only=True)
+            network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.values, self.step = state["average"], state["step"]
+
+    def save(self) -> None:
+        """Write ``resume.pt``; what was there before stays until the new one is whole."""
+        state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        save_state(self.folder / "resume.pt", state | {"average": self.average.values, "step": self.step})
+
+    def embeddings(self, network: SmallClip, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Of a batch's clips and of its texts, each (B, D) of length 1."""
+        now, before = (colours(frames, self._mean, self._std) for frames in (batch.now, batch.before))
+        images = with_change(now, before)
+        features = network.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
+        clips = network.pooled_of(features, torch.from_numpy(batch.places).to(self.device))
+        texts = network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
+        return F.normalize(clips, dim=-1), F.normalize(texts, dim=-1)
+
+    def run(self, report: Callable[[int, dict[str, float]], None] = lambda *_: None) -> SmallClip:
+        """Train to the last step and return the network. ``report(step, metrics)`` is called after each step.
+
+        Raises ValueError at the first loss that is not finite; resume.pt is then of before.
+        """
+        steps = self.training.steps
+        with closing(ahead((self.loader.draw(step) for step in range(self.step, steps)), depth=2)) as batches:
+            begun = time.perf_counter()
+            for batch in batches:
+                metrics = self._update(batch)
+                metrics["clips_per_second"] = len(batch.texts) / (time.perf_counter() - begun)
+                last = self.step == steps
+                if self.validation is not None and (self.step % self.training.validate_every == 0 or last):
+                    metrics |= self.validate()
+                with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps({"step": self.step, **{k: round(v, 6) for k, v in metrics.items()}}) + "\n")
+                report(self.step, metrics)
+                if self.step % self.training.save_every == 0 and not last:
+                    self.save()
+                begun = time.perf_counter()
+        self.save()
+        return self.finished()
+
+    def _update(self, batch: ClipBatch) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                self.training.learning_rate, self.step, self.training.steps, self.training.warmup
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        clips, texts = self.embeddings(self.network, batch)
+        loss: Tensor = self.loss(clips, texts, self.network.logit_scale.exp())
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = list(self.network.parameters())
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.training.clip_gradients))
+        if not math.isfinite(loss.item() + norm):
+            raise ValueError(
+                f"{self.folder}: at step {self.step + 1} the loss was {loss.item()} and the gradients' norm {norm}; the "
+                f"last good state is in resume.pt. Try a lower learning rate than {self.training.learning_rate:g}"
+            )
+        self.optimizer.step()
+        with torch.no_grad():
+            self.network.logit_scale.clamp_(0, MOST_SCALE)
+        self.average.update([p.detach() for p in parameters], self.step)
+        self.step += 1
+        found = float((clips @ texts.T).argmax(1).eq(torch.arange(len(clips), device=clips.device)).float().mean())
+        return {
+            "loss": loss.item(),
+            "found": found,
+            "gradient_norm": norm,
+            "scale": float(self.network.logit_scale.detach().exp()),
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss and retrieval of what is held back, with the weights that would be kept."""
+        assert self.validation is not None
+        network, held = self.finished(), self.validation
+        losses = []
+        for step in range(held.steps_an_epoch):
+            clips, texts = self.embeddings(network, held.draw(step))
+            losses.append(float(self.loss(clips, texts, network.logit_scale.exp())))
+        metrics = {"validation_loss": float(np.mean(losses))}
+        if len(held) > 5:
+            found = self.retrieval(network, held)
+            metrics |= {f"validation_{name}": float(value) for name, value in asdict(found).items()}
+        return metrics
+
+    @torch.no_grad()
+    def retrieval(self, network: SmallClip, held: ClipLoader, clips: int = JUDGED) -> Retrieval:
+        """How well texts find their clips among so many of those held back."""
+        batch = held.some(clips)
+        video, texts = (part.cpu().numpy() for part in self.embeddings(network, batch))
+        return judge(texts, video, batch.kinds)
+
+    def finished(self) -> SmallClip:
+        """A copy of the network with the weights that are kept."""
+        network = copy.deepcopy(self.network)
+        self.average.copy_to(network.parameters())
+        return network.eval()

@@ -1,0 +1,80 @@
+"""Features of whole videos, computed once and kept, and the embeddings of windows that slide over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.files import folder_once, sha256_file
+from data.resample import at_rate
+from data.video import VideoReader
+from prior.text.embedding.embedder import Embedder, Floats
+
+VERSION = 1
+"""Raise when features are computed in another way."""
+
+_BLOCK = 128
+
+
+def video_features(embedder: Embedder, video: Path, cache: Path) -> NDArray[np.float16]:
+    """Every frame's features (T, F) at the embedder's rate, memory-mapped; made now if ``cache`` has them not.
+
+    Raises ValueError if no frame can be decoded.
+    """
+    key = f"{sha256_file(video)} {embedder.key} {embedder.shape} features v{VERSION}"
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, fresh))
+    features: NDArray[np.float16] = np.load(folder / "features.npy", mmap_mode="r")
+    return features
+
+
+def _write(embedder: Embedder, video: Path, folder: Path) -> None:
+    found: list[NDArray[np.float16]] = []
+    waiting: list[NDArray[np.uint8]] = []
+    before: NDArray[np.uint8] | None = None
+
+    def flush() -> None:
+        nonlocal before
+        if waiting:
+            found.append(embedder.frame_features(np.stack(waiting), before).astype(np.float16))
+            before = waiting[-1]
+            waiting.clear()
+
+    with VideoReader(video) as reader:
+        for tick in at_rate(reader, embedder.shape.rate):
+            waiting.append(tick.rgb)
+            if len(waiting) == _BLOCK:
+                flush()
+        flush()
+        problems = list(reader.problems)
+    if not found:
+        raise ValueError(
+            f"{video}: no frame could be decoded ({'; '.join(problems) or 'no reason given'}); get it again"
+        )
+    np.save(folder / "features.npy", np.concatenate(found))
+    about = {"video": str(video), "embedder": embedder.name, "key": embedder.key, "problems": problems}
+    (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def sliding(features: NDArray[np.floating], window: int, step: int = 1) -> NDArray[np.floating]:
+    """Windows over the frames of one video, as a view: (T, F) -> (N, L, F); window n begins at frame n * step.
+
+    Raises ValueError for a video that is shorter than a window.
+    """
+    if len(features) < window:
+        raise ValueError(
+            f"a video of {len(features)} frames has no window of {window}; leave it out, or take shorter windows"
+        )
+    views = np.lib.stride_tricks.sliding_window_view(features, window, axis=0)[::step]
+    return np.moveaxis(views, -1, 1)
+
+
+def window_embeddings(embedder: Embedder, features: NDArray[np.floating], step: int = 1, window: int = 0) -> Floats:
+    """Embeddings (N, D) of all windows of a video's features (T, F), in bounded memory. window: 0 is the embedder's own."""
+    views = sliding(features, window or embedder.window, step)
+    parts = [embedder.pool(views[i : i + 512].astype(np.float32)) for i in range(0, len(views), 512)]
+    return np.concatenate(parts)

@@ -1,0 +1,91 @@
+"""`vpt evaluate` and `vpt play` in MineRL: tables as of the embedded game, and episodes that did not run counted as that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tyro
+
+from vpt_pipeline import evaluate, play
+from vpt_pipeline.evaluate import EvaluateConfig, plans_of, scores_of, table_of
+from vpt_pipeline.rollout import ATTEMPTS, Rollout
+from vpt_pipeline.tasks import EVALUATION_SEEDS, tasks_of
+
+FAKE = "minerl:Fake-v0"
+TASKS = ("travel", "logs", "dirt", "seeds")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "VPT_MINERL_PYTHON",
+        "VPT_MINERL_CONDA",
+        "VPT_MINERL_CONTAINER",
+        "VPT_MINERL_SERVER",
+        "VPT_MINERL_HERE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VPT_MINERL_STEP_TIMEOUT", "1.5")
+
+
+def test_an_evaluation_with_broken_episodes_completes_and_counts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = EVALUATION_SEEDS.start + 1
+    monkeypatch.setenv("VPT_MINERL_FAKE", json.dumps({"fault": "die", "seeds": [second]}))
+    words = ["random", "--env", FAKE, "--task", "travel", "--episodes", "2", "--seconds", "1", "--workers", "2"]
+    config = tyro.cli(EvaluateConfig, args=[*words, "--videos", "0", "--out", str(tmp_path)])
+    assert evaluate.main(config) == 1  # not every episode ran
+    (travel,) = json.loads((tmp_path / "summary.json").read_text())
+    assert (travel["episodes"], travel["failed"]) == (1, 1)
+    assert travel["mean"] > 0 and travel["success"] == 0.0
+    rows = [json.loads(line)["rollout"] for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    (broken,) = {row["error"] for row in rows if row["seed"] == second}
+    assert f"failed to run {ATTEMPTS} times: the env's process ended during step" in broken
+    assert [row["attempts"] for row in rows if row["seed"] != second] == [1]
+    assert "1 failed to run" in (tmp_path / "table.md").read_text()
+
+    monkeypatch.setenv("VPT_MINERL_FAKE", "{}")  # the same command again plays what did not run, and only that
+    assert evaluate.main(config) == 0
+    assert json.loads((tmp_path / "summary.json").read_text())[0]["failed"] == 0
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_table_is_laid_out_as_the_embedded_games() -> None:
+    def table(game: str) -> list[list[str]]:
+        results = [
+            Rollout(agent, task, seed, 1, 1.0, True, measures=dict.fromkeys(tasks_of(game), 1.0))
+            for agent in ("random", "runs/prior")
+            for task in TASKS
+            for seed in (1, 2)
+        ]
+        return table_of(scores_of(results, game))
+
+    assert table("luanti") == table("minerl:MineRLHumanSurvival-v0")
+
+
+def test_plans_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    (basalt,) = plans_of(EvaluateConfig(("random",), episodes=1, game="minerl:Fake-v0", task=("cave",)))
+    assert (basalt.size, basalt.steps) == ((640, 360), 3600)
+    assert {plan.task for plan in plans_of(EvaluateConfig(("random",), game=FAKE))} == set(TASKS)
+    assert {plan.size for plan in plans_of(EvaluateConfig(("random",)))} == {(320, 180)}
+    monkeypatch.setenv("VPT_MINERL_PYTHON", "/some/python")
+    (plan,) = plans_of(EvaluateConfig(("random",), episodes=1, game="minerl:MineRLBasaltMakeWaterfall-v0"))
+    assert plan.task == "waterfall"
+    with pytest.raises(ValueError, match="scripted players know no Minecraft"):
+        plans_of(EvaluateConfig(("scripted",), game=FAKE))
+    with pytest.raises(ValueError, match="unknown task 'pillar'"):
+        plans_of(EvaluateConfig(("random",), ("pillar",), game=FAKE))
+    monkeypatch.delenv("VPT_MINERL_PYTHON")
+    if not __import__("importlib.util").util.find_spec("minerl"):
+        with pytest.raises(ValueError, match="nothing says where MineRL runs"):
+            plans_of(EvaluateConfig(("random",), game="minerl:MineRLHumanSurvival-v0"))
+
+
+def test_play_writes_a_video_with_its_actions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["random", "--env", FAKE, "--task", "logs", "--seconds", "1", "--out", str(tmp_path)]
+    assert play.main(tyro.cli(play.PlayConfig, args=words)) == 0
+    (video,) = tmp_path.glob("videos/*.mp4")
+    assert len(video.with_suffix(".jsonl").read_text().splitlines()) == 20

@@ -1,0 +1,144 @@
+"""`vpt train-text` and playing by a text, as their users run them, with the debug models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.contractor import ContractorWriter
+from prior.text.follower import Follower, load_follower, save_follower
+from prior.text.policy import GoalPolicy
+from tests.idm.play import turning_world
+from tests.pipeline.cluster_jobs import make_video
+from vpt_pipeline import train_clip, train_prior, train_text
+from vpt_pipeline.agents import TextAgent, make_agent, split_text
+from vpt_pipeline.train_clip import TrainClipConfig
+from vpt_pipeline.train_prior import TrainPriorConfig
+from vpt_pipeline.train_text import TrainTextConfig
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings with actions and events, a prior and an embedding trained on them, and a policy taught by both."""
+    folder = tmp_path_factory.mktemp("text")
+    play = folder / "play"
+    play.mkdir()
+    for seed in range(4):
+        make_video(play / f"r{seed}.mp4", 60, seed)
+        _, track = turning_world(60, seed, (72, 128))
+        with ContractorWriter(play / f"r{seed}.jsonl") as records:
+            for index in range(60):
+                records.write(track.action(index))
+        events = [{"type": "pickup", "item": "default:dirt", "tick": 30, "own": False}]
+        meta = {"game": "luanti", "task": "dirt", "text": "dig dirt", "frames": 60, "tick_rate": 20, "events": events}
+        (play / f"r{seed}.meta.json").write_text(json.dumps(meta))
+    cache = folder / "cache"
+    train_prior.train(
+        TrainPriorConfig(
+            (play,), out=folder / "prior", preset="debug", recipe="debug", steps=2, nulls="keep", cache=cache, device="cpu"
+        )
+    )  # fmt: skip
+    train_clip.train(
+        TrainClipConfig((play,), out=folder / "clip", preset="debug", step=6, steps=2, batch=8, cache=cache, device="cpu")
+    )  # fmt: skip
+    assert train_text.main(settings(folder)) == 0
+    return folder
+
+
+def settings(folder: Path) -> TrainTextConfig:
+    return TrainTextConfig(
+        (folder / "play",), start=str(folder / "prior"), embedder=str(folder / "clip"), out=folder / "text", nulls="keep",
+        steps=3, batch=2, hold_back=0.3, goal_prior_epochs=2, cache=folder / "cache", device="cpu",
+    )  # fmt: skip
+
+
+def frames(count: int = 4) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 255, (count, 90, 160, 3), dtype=np.uint8))
+
+
+def test_it_plays_what_it_is_told(place: Path) -> None:
+    text = place / "text"
+    assert split_text(f"{text}:dig dirt") == (text, "dig dirt") and split_text(str(text)) == (text, "")
+    assert split_text(str(place / "prior")) is None and split_text(f"{place / 'prior'}:dig") is None
+    told, untold = (make_agent(name, None, "luanti", "dirt", 0) for name in (f"{text}:dig dirt", str(text)))  # type: ignore[arg-type]
+    assert isinstance(told, TextAgent) and isinstance(untold, TextAgent)
+    assert told._agent.goals.abs().sum() > 0 and not untold._agent.goals.any()
+    for agent in (told, untold):
+        for frame in frames():
+            agent.act({"pov": frame})
+    with pytest.raises(ValueError, match="no model"):
+        make_agent(f"{text}: ", None, "luanti", "dirt", 0)  # type: ignore[arg-type]
+
+
+def test_goals_come_of_texts_and_of_clips(place: Path) -> None:
+    follower = load_follower(place / "text")
+    one, again = (follower.goal_of_text("dig dirt") for _ in range(2))
+    assert one.shape == (follower.embedder.dims,) and np.array_equal(one, again)
+    assert not np.allclose(one, follower.goal_of_text("chop a tree"))
+    best = follower.goal_of_text("dig dirt", samples=8)
+    assert best.shape == one.shape and np.array_equal(best, follower.goal_of_text("dig dirt", samples=8))
+    clip = np.stack(frames(follower.embedder.window + 3))
+    assert np.allclose(follower.goal_of_video(clip), follower.embedder.encode_video(clip[3:]), atol=1e-6)
+    with pytest.raises(ValueError, match="a clip of 2 frames"):
+        follower.goal_of_video(clip[:2])
+    with pytest.raises(ValueError, match="is empty"):
+        follower.goal_of_text(" ")
+
+
+def test_what_was_trained_is_what_is_loaded_and_the_same_command_does_nothing_more(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = json.loads((place / "text" / "goal_prior.json").read_text())
+    assert np.isfinite(about["held_back"]["loss"]) and about["training"]["epochs"] == 2
+    before = (place / "text" / "model.safetensors").read_bytes()
+    prior = (place / "text" / "goal_prior.safetensors").read_bytes()
+    assert train_text.main(settings(place)) == 0
+    assert (place / "text" / "model.safetensors").read_bytes() == before
+    assert (place / "text" / "goal_prior.safetensors").read_bytes() == prior
+    said = " ".join(capsys.readouterr().err.split())
+    assert "resuming at step 3" in said and "units active" in said
+    changed = load_follower(place / "text").policy.net.mineclip_embed_linear.weight  # type: ignore[union-attr]
+    assert changed.abs().sum() > 0, "the goal's layer has learnt something"
+
+
+def test_a_frozen_trunk_stays_as_the_prior_had_it(place: Path) -> None:
+    config = replace(settings(place), out=place / "frozen", freeze_trunk=True)
+    train_text.main(config)
+    start, taught = (
+        train_prior.new_policy(TrainPriorConfig((), start=str(place / "prior")), 0),
+        load_follower(config.out),
+    )
+    for name, value in start.net.img_process.state_dict().items():
+        assert torch.equal(taught.policy.net.img_process.state_dict()[name], value)
+
+
+def test_embedders_and_files_that_do_not_belong_together_are_told_of(place: Path, tmp_path: Path) -> None:
+    other = tmp_path / "clip"
+    train_clip.train(
+        TrainClipConfig(
+            (place / "play",), out=other, preset="debug", step=6, steps=1, batch=8, cache=place / "cache", device="cpu"
+        )
+    )  # fmt: skip
+    from prior.text.embedding.load import load_embedder
+
+    with pytest.raises(ValueError, match="embed it again, or give the embedder"):
+        load_follower(place / "text", load_embedder(other))
+    follower = load_follower(place / "text")
+    small = GoalPolicy.of(train_prior.new_policy(TrainPriorConfig((), start=str(place / "prior")), 0), 7)
+    save_follower(tmp_path / "wrong", Follower(small, follower.goal_prior, follower.embedder))
+    with pytest.raises(ValueError, match="expected one size of embeddings"):
+        load_follower(tmp_path / "wrong")
+    with pytest.raises(ValueError, match="follows no texts"):
+        load_follower(place / "prior")
+    silent = tmp_path / "silent"
+    shutil.copytree(place / "play", silent)
+    for meta in silent.glob("*.meta.json"):
+        meta.unlink()
+    with pytest.raises(ValueError, match="no texts: none of the recordings"):
+        train_text.main(replace(settings(place), data=(silent,), out=tmp_path / "none"))

@@ -1,0 +1,155 @@
+"""Captions from what a game wrote down, texts from transcripts, and files of pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.recording import Recording
+from prior.text.embedding.caption_words import gerund, tell, thing_of, third_person
+from prior.text.embedding.captions import caption, deeds_of
+from prior.text.embedding.pairs import TextClip, read_pairs, write_pairs
+from prior.text.embedding.transcripts import keyword_clips, read_transcript
+
+EVENTS = [
+    {"type": "punch", "node": "default:pine_tree", "pos": [1, 2, 3], "tick": 40},
+    {"type": "punch", "node": "default:stone", "pos": [9, 9, 9], "tick": 41},
+    {"type": "dig", "node": "default:pine_tree", "pos": [1, 2, 3], "tick": 60},
+    {"type": "pickup", "item": "default:pine_tree", "count": 1, "own": False, "tick": 90},
+    {"type": "pickup", "item": "default:brick", "count": 1, "own": True, "tick": 110},
+    {"type": "hp", "change": -1, "cause": "fall", "tick": 120},
+]
+
+
+def recording(folder: Path, name: str = "a", **changed: Any) -> Recording:
+    meta = {
+        "task": "logs",
+        "text": "chop down trees and collect the logs",
+        "frames": 160,
+        "tick_rate": 20,
+        "events": EVENTS,
+    }
+    (folder / f"{name}.mp4").write_bytes(b"")
+    (folder / f"{name}.meta.json").write_text(json.dumps({**meta, **changed}))
+    return Recording.beside(folder / f"{name}.mp4")
+
+
+def test_each_clip_is_told_by_what_happens_in_it(tmp_path: Path) -> None:
+    clips = caption(recording(tmp_path))
+    assert [clip.start for clip in clips] == list(range(0, 160, 16)) and {clip.frames for clip in clips} == {16}
+    kinds = {clip.start: clip.kind for clip in clips}
+    assert kinds[48] == "dig tree", "between the first punch and the tree's fall"
+    assert kinds[80] == "pickup tree" and kinds[96] == kinds[0] == "task logs"
+    told = {clip.start: clip.texts for clip in clips}
+    assert told[48][0] == "chop down a tree" and told[80][0] == "collect logs"
+    assert told[0][0] == "chop down trees and collect the logs" and all(len(set(texts)) > 1 for texts in told.values())
+    assert told[48][-1] == "chop down trees and collect the logs", "and by the task"
+    deeds = deeds_of(EVENTS, 160)
+    assert [(deed.begin, deed.end, deed.deed) for deed in deeds] == [(40, 64, "dig"), (82, 94, "pickup")]
+
+
+def test_texts_vary_with_seed_and_name_alone(tmp_path: Path) -> None:
+    one, other = recording(tmp_path), recording(tmp_path, "b")
+    texts = [clip.texts for clip in caption(one)]
+    assert texts == [clip.texts for clip in caption(one)]
+    assert texts != [clip.texts for clip in caption(one, seed=1)]
+    assert texts != [clip.texts for clip in caption(other)]
+    rng = np.random.default_rng(0)
+    many = {text for _ in range(100) for text in tell("dig", "default:tree", 4, rng)}
+    assert len(many) > 60 and not any("{" in text for text in many)
+    assert {"dig", "chop", "cut", "fell"} & {word for text in many for word in text.split()} == {"chop", "cut", "fell"}
+
+
+def test_words() -> None:
+    assert [gerund(verb) for verb in ("chop down", "mine", "pick up", "dig")] == [
+        "chopping down",
+        "mining",
+        "picking up",
+        "digging",
+    ]
+    assert [third_person(verb) for verb in ("chop down", "smash", "get")] == ["chops down", "smashes", "gets"]
+    assert thing_of("minecraft:oak_log")[0] == "tree" and thing_of("farming:seed_wheat")[0] == "seeds"
+    assert thing_of("mobs:blue_dragon_3") == ("blue dragon", ("a blue dragon",))
+
+
+def test_what_is_not_told_gives_no_clips_and_what_is_broken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bare.mp4").write_bytes(b"")
+    assert caption(Recording.beside(tmp_path / "bare.mp4")) == []
+    assert caption(recording(tmp_path, "mute", task="", text="", events=[])) == []
+    with pytest.raises(ValueError, match=r"old\.meta\.json: expected frames, task, text and events.*tick and type"):
+        caption(recording(tmp_path, "old", events=[{"type": "dig"}]))
+    with pytest.raises(ValueError, match=r"fast\.meta\.json: its events are counted at 35 a second"):
+        caption(recording(tmp_path, "fast", tick_rate=35))
+
+
+SRT = "1\n00:00:01,000 --> 00:00:03,500\n<i>first we chop</i>\na tree\n\n" + (
+    "2\n00:01:00,000 --> 00:01:02,000\nand dig for diamonds now\n"
+)
+VTT = "WEBVTT\n\nNOTE made by hand\n\n00:01.000 --> 00:03.500 align:start\nfirst <c>we</c> chop a tree\n\n" + (
+    "01:00.000 --> 01:02.000\nand dig for diamonds now\n"
+)
+ROWS = [
+    {"start": 60.0, "duration": 2.0, "text": "and dig for diamonds now"},
+    {"start": 1.0, "end": 3.5, "text": "first we chop  a tree"},
+]
+
+
+def test_transcripts_of_three_kinds_say_the_same(tmp_path: Path) -> None:
+    for name, text in (
+        ("a.srt", SRT), ("a.vtt", VTT), ("a.json", json.dumps(ROWS)), ("b.json", json.dumps({"segments": ROWS})),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+        first, second = read_transcript(tmp_path / name)
+        assert (first.start_ms, first.end_ms, first.text) == (1000, 3500, "first we chop a tree")
+        assert (second.start_ms, second.text) == (60000, "and dig for diamonds now")
+    for name, text, message in (
+        ("a.txt", SRT, "expected a transcript as .json, .srt, .vtt, found .txt"), ("c.srt", "nothing", "no lines with times"),
+        ("c.json", '[{"text": "dig"}]', r'c\.json: expected a list of \{"start"'),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_transcript(tmp_path / name)
+
+
+def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text(SRT)
+    lines, video = read_transcript(tmp_path / "a.srt"), tmp_path / "a.mp4"
+    clips = keyword_clips(video, lines, ["tree", "diamond"], 1400, words=(3, 5), seconds=(4, 8))
+    assert [clip.kind for clip in clips] == ["tree", "diamond"]
+    tree, diamond = clips
+    assert "tree" in tree.texts[0] and "diamonds" in diamond.texts[0] and 3 <= len(diamond.texts[0].split()) <= 5
+    assert set(tree.texts[0].split()) <= {"first", "we", "chop", "a", "tree"}, (
+        "what is said a minute later is another text"
+    )
+    assert tree.start == 0 and 80 <= tree.frames <= 160, "held inside the video"
+    assert diamond.start + diamond.frames <= 1400 and diamond.start <= 1240 <= diamond.start + diamond.frames
+    assert clips == keyword_clips(video, lines, ["tree", "diamond"], 1400, words=(3, 5), seconds=(4, 8))
+    assert not keyword_clips(video, lines, ["pig"], 1400)
+    assert [clip.kind for clip in keyword_clips(video, lines, ["tree", "diamond"], 400)] == ["tree"], (
+        "the video was cut"
+    )
+    with pytest.raises(ValueError, match="expected keywords and ranges"):
+        keyword_clips(video, lines, [], 1400)
+
+
+def test_pairs_are_lines_that_people_can_edit(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    clips = [TextClip(tmp_path / "a.mp4", 16, 16, ("dig", "d\u00edg"), "dig dirt")]
+    path = tmp_path / "sets" / "pairs.jsonl"
+    write_pairs(path, clips)
+    assert '"../a.mp4"' in path.read_text() and "d\u00edg" in path.read_text()
+    found = read_pairs(path)
+    assert found[0].video.resolve() == clips[0].video.resolve() and found[0].texts == clips[0].texts
+    for line, message in (
+        ('{"video": "../a.mp4"}', "line 1: .*texts is missing"), ("dig", "line 1: expected"),
+        ('{"video": "b.mp4", "start": 0, "frames": 16, "texts": ["dig"]}', "there is no video"),
+        ('{"video": "../a.mp4", "start": 0, "frames": 16, "texts": "dig"}', "texts is no list"),
+        ('{"video": "../a.mp4", "start": 0, "frames": 16, "texts": [" "]}', "empty text"), ("", "found none"),
+    ):  # fmt: skip
+        path.write_text(line)
+        with pytest.raises(ValueError, match=message):
+            read_pairs(path)

@@ -1,0 +1,99 @@
+"""A small CLIP learns what texts name, goes on as if it had not been stopped, and is judged without flattery."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from prior.text.embedding.clip_data import ClipLoader, Film
+from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
+from prior.text.embedding.judging import judge
+from prior.text.embedding.small_clip import SmallClip, embedder_of, preset
+from tests.prior.text.clips import COLOURS, coloured_films
+
+CONFIG = preset("debug")
+TRAINING = ClipTraining(
+    steps=50, batch=8, sampled=2, learning_rate=3e-3, average=0.8, save_every=1000, validate_every=1000
+)
+
+
+def trainer(folder: Path, films: list[Film], training: ClipTraining, held: list[Film] | None = None) -> ClipTrainer:
+    torch.manual_seed(0)
+    loader = ClipLoader(films, CONFIG, training.batch, training.seed, training.sampled, training.augment)
+    judged = ClipLoader(held, CONFIG, 8) if held else None
+    return ClipTrainer(folder, SmallClip(CONFIG), training, loader, judged)
+
+
+def test_texts_find_what_they_name_in_films_never_trained_on(tmp_path: Path) -> None:
+    films = coloured_films(16)
+    last: dict[str, float] = {}
+    network = trainer(tmp_path, films[:12], TRAINING, films[12:]).run(lambda _, metrics: last.update(metrics))
+    assert last["validation_same_kind"] > 0.8 > 2 * last["validation_same_kind_chance"], last
+    assert np.isfinite(last["validation_loss"]) and last["validation_recall"] > last["validation_chance"]
+    embedder = embedder_of(network, "new", "key")
+    video = np.concatenate([film.images for film in films[12:]]).reshape(-1, 6, 24, 32, 3)
+    kinds = [clip.kind for film in films[12:] for clip in film.clips]
+    near = (
+        embedder.encode_text([f"the player sees something {name}" for name in COLOURS]) @ embedder.encode_video(video).T
+    )
+    assert np.mean([list(COLOURS)[row] == kind for row, kind in zip(near.argmax(0), kinds, strict=True)]) > 0.8
+
+
+def test_stopped_and_begun_again_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    films, training = coloured_films(4), replace(TRAINING, steps=6, save_every=3)
+    whole = trainer(tmp_path / "whole", films, training).run()
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(step: int, _: dict[str, float]) -> None:
+        if step == 5:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        trainer(tmp_path / "parts", films, training).run(stop)
+    again = trainer(tmp_path / "parts", films, training)
+    assert again.step == 3
+    for ours, theirs in zip(again.run().parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"training\.batch was 8, is 4"):
+        trainer(tmp_path / "parts", films, replace(training, batch=4))
+
+
+def test_a_step_sees_what_seed_and_step_say() -> None:
+    films = coloured_films(4)
+    one, same, other = (ClipLoader(films, CONFIG, 8, seed, 3, True) for seed in (1, 1, 2))
+    assert one.steps_an_epoch == 4 and one.draw(0).now.shape == (8, 3, 24, 32, 3)
+    for step in (0, 3, 7):
+        ours, theirs = one.draw(step), same.draw(step)
+        assert np.array_equal(ours.now, theirs.now) and ours.texts == theirs.texts
+        assert ours.places.min() >= 1 and (np.diff(ours.places) > 0).all()
+    assert not np.array_equal(one.draw(0).now, other.draw(0).now)
+    seen = [text for step in range(4) for text in one.draw(step).kinds]
+    assert len(seen) == 32 and sorted(seen) == sorted(clip.kind for film in films for clip in film.clips)
+    batch = ClipLoader(films, CONFIG, 8).some(8)
+    assert np.array_equal(batch.before[:, 1:], batch.now[:, :-1])
+    with pytest.raises(ValueError, match="a batch of 99 of 32 clips"):
+        ClipLoader(films, CONFIG, 99)
+    with pytest.raises(ValueError, match="f0: 4 frames, expected at least the 6"):
+        ClipLoader([replace(films[0], images=films[0].images[:4])], CONFIG, 4)
+
+
+def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((40, 16)).astype(np.float32)
+    clips /= np.linalg.norm(clips, axis=1, keepdims=True)
+    kinds = [str(number % 4) for number in range(40)]
+    assert judge(clips, clips, kinds).recall == 1
+    shifted = judge(clips, np.roll(clips, 1, 0), kinds)
+    assert shifted.recall < 0.4 and shifted.chance == 5 / 40 and shifted.same_kind_chance == 0.25
+    point = np.repeat(clips[:1], 40, 0)
+    assert judge(clips, point, kinds).recall == 0
+    by_kind = np.eye(16, dtype=np.float32)[[int(kind) for kind in kinds]]
+    assert judge(by_kind, by_kind, kinds).same_kind == 1
+    with pytest.raises(ValueError, match="3 clips to judge by"):
+        judge(clips[:3], clips[:3], kinds[:3])

@@ -1,0 +1,191 @@
+"""Train a small embedding of texts and clips of play: what is told in words and what is seen come to lie together.
+
+    vpt record play --task logs dirt seeds && vpt train-clip play/      # texts from what the game wrote down beside the videos
+    vpt train-clip --pairs pairs.jsonl                                 # clips and texts of your own: docs/text.md
+
+Frames are decoded once into a cache. A share of the recordings is held back: texts are to find their clips among clips of
+these. The same command again resumes a stopped run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from data.input_cache import cached_inputs
+from data.recording import Recording, find_recordings
+from prior.text.embedding.captions import caption
+from prior.text.embedding.clip_data import ClipLoader, Film
+from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
+from prior.text.embedding.pairs import TextClip, read_pairs, write_pairs
+from prior.text.embedding.small_clip import SmallClip, SmallClipConfig, preset, save_clip
+from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.train_idm import hold_back, pick_device
+
+
+@dataclass(frozen=True)
+class TrainClipConfig:
+    """Settings of `vpt train-clip`."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Folders with recordings of `vpt record` (searched through): their texts come from NAME.meta.json."""
+    pairs: tuple[Path, ...] = ()
+    """Files of clips with texts, a line of JSON each: {"video", "start", "frames", "texts"}."""
+    out: Path = Path("runs/clip")
+    """Where the model goes: config.json, model.safetensors, metrics.jsonl, and pairs.jsonl, what it was trained on."""
+    preset: str = "luanti_small"
+    """Size of the model: luanti_small (two cores) or debug."""
+    pool: Literal["attention", "mean"] | None = None
+    """How a clip's frames become one embedding."""
+    step: int = 16
+    """One clip begins every so many frames of a recording."""
+    hold_back: float = 0.1
+    """Share of the recordings kept from training, to judge by."""
+    minutes: float | None = None
+    """Train about this long instead of epochs or steps (they are counted out after a short measurement)."""
+    epochs: float = 8.0
+    """How often each clip is seen."""
+    steps: int | None = None
+    batch: int = 64
+    """Clips at a step; each is told from all the others."""
+    sampled: int = ClipTraining.sampled
+    """Frames of each clip that a step looks at; 0: all."""
+    learning_rate: float = ClipTraining.learning_rate
+    seed: int = 0
+    save_every: int = ClipTraining.save_every
+    validate_every: int = ClipTraining.validate_every
+    cache: Path = Path("runs/cache")
+    """Where decoded frames are kept: 2 GB an hour."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 ..."""
+
+
+def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, tuple[TextClip, ...]]:
+    """Every clip with texts, by video. Raises ValueError where there are none."""
+    if not config.data and not config.pairs:
+        raise ValueError("nothing to train on: give folders with recordings of `vpt record`, or --pairs FILE")
+    found: dict[Path, list[TextClip]] = defaultdict(list)
+    for folder in config.data:
+        told = [
+            clip
+            for recording in find_recordings(folder)
+            for clip in caption(recording, model.frames, config.step, seed=config.seed, rate=model.rate)
+        ]
+        if not told:
+            raise ValueError(
+                f"{folder}: no recording has a NAME.meta.json beside it that tells what happens; expected recordings of "
+                "`vpt record`. For other videos write clips and texts into a file and give --pairs"
+            )
+        for clip in told:
+            found[clip.video].append(clip)
+    for path in config.pairs:
+        for clip in read_pairs(path):
+            found[clip.video].append(clip)
+    return {video: tuple(clips) for video, clips in sorted(found.items())}
+
+
+def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
+    """The videos with their clips, decoded; says which cannot be used and why."""
+    clips, films = clips_of(config, model), []
+    with progress_bar("reading videos", len(clips), "videos") as bar:
+        for video, told in clips.items():
+            try:
+                images = cached_inputs(video, model.inputs, config.cache).images
+            except ValueError as error:
+                say(f"[yellow]left out:[/yellow] {error}")
+                continue
+            finally:
+                bar.advance()
+            inside = tuple(clip for clip in told if clip.start + min(clip.frames, model.frames) <= len(images))
+            if len(images) < model.frames or not inside:
+                say(f"[yellow]left out:[/yellow] {video}: its {len(images)} frames hold no whole clip")
+                continue
+            meta = Recording.beside(video).load_meta()
+            films.append(Film(video.stem, f"{meta.get('player', '')} {meta.get('task', '')}", images, inside))
+    if not films:
+        raise ValueError("none of the videos can be used (reasons above)")
+    return films
+
+
+def training_of(config: TrainClipConfig, clips: int) -> ClipTraining:
+    """The settings with the steps counted out. A batch is at most half of the clips."""
+    names = {field.name for field in dataclasses.fields(ClipTraining)} & {f.name for f in dataclasses.fields(config)}
+    given = {name: getattr(config, name) for name in names - {"steps", "batch"}}
+    batch = max(2, min(config.batch, clips // 2))
+    if batch < config.batch:
+        say(f"[yellow]a batch of {config.batch} is too many for {clips} clips; {batch} are taken[/yellow]")
+    steps = config.steps or max(1, round(config.epochs * clips / batch))
+    return ClipTraining(**given, steps=steps, batch=batch)
+
+
+def steps_in(minutes: float, model: SmallClipConfig, training: ClipTraining, loader: ClipLoader, device: str) -> int:
+    """How many steps fit into the time, measured on a throw-away model."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial, times = dataclasses.replace(training, steps=8, save_every=10**6), list[float]()
+        ClipTrainer(Path(folder), SmallClip(model), trial, loader, None, device).run(
+            lambda *_: times.append(time.perf_counter())
+        )
+    return max(int(minutes * 60 * (len(times) - 3) / (times[-1] - times[2])), 20)
+
+
+def train(config: TrainClipConfig) -> dict[str, float]:
+    """Train and write the model; returns the last metrics."""
+    device, model = pick_device(config.device), preset(config.preset)
+    if config.pool is not None:
+        model = dataclasses.replace(model, pool=config.pool)
+    kept, held = hold_back(films_of(config, model), config.hold_back)
+    training = training_of(config, sum(len(film.clips) for film in kept))
+    loader = ClipLoader(kept, model, training.batch, training.seed, training.sampled, training.augment)
+    if config.minutes is not None:
+        begun = config.out / "training.json"  # a run that was begun keeps its steps
+        told = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else None
+        steps = told["training"]["steps"] if told else steps_in(config.minutes, model, training, loader, device)
+        training = dataclasses.replace(training, steps=int(steps))
+    clips_held = sum(len(film.clips) for film in held)
+    judged = ClipLoader(held, model, min(training.batch, clips_held)) if clips_held > 1 else None
+    torch.manual_seed(config.seed)
+    trainer = ClipTrainer(config.out, SmallClip(model), training, loader, judged, device)
+    write_pairs(config.out / "pairs.jsonl", [clip for film in [*kept, *held] for clip in film.clips])
+    say(
+        f"{sum(p.numel() for p in trainer.network.parameters()) / 1e6:.1f}M parameters; {len(loader)} clips of {len(kept)} "
+        f"videos, {len(held)} videos with {clips_held} clips held back; {training.steps} steps of {training.batch} clips, "
+        f"{training.steps / loader.steps_an_epoch:.1f} epochs, on {device}"
+    )
+    if trainer.step:
+        say(f"resuming at step {trainer.step}")
+    last: dict[str, float] = {}
+    with progress_bar("training", training.steps * training.batch, "clips") as bar:
+        bar.skip(trainer.step * training.batch)
+
+        def report(step: int, metrics: dict[str, float]) -> None:
+            last.update(metrics)
+            held_back = f", held back {last['validation_loss']:.2f}" if "validation_loss" in last else ""
+            bar.note(f"loss {metrics['loss']:.2f}{held_back}")
+            bar.advance(training.batch)
+
+        network = trainer.run(report)
+    save_clip(config.out, network)
+    return last
+
+
+def main(config: TrainClipConfig) -> int:
+    metrics = train(config)
+    if "validation_recall" in metrics:
+        found = {k.removeprefix("validation_"): v for k, v in metrics.items() if k.startswith("validation_")}
+        nearest, clips = int(found["nearest"]), int(found["clips"])
+        say(
+            f"on recordings held back: loss {found['loss']:.2f}; of {clips} texts {found['recall']:.0%} find their own clip "
+            f"among the {nearest} nearest of {clips} (chance: {found['chance']:.0%}); of what they find "
+            f"{found['same_kind']:.0%} is of their kind (chance: {found['same_kind_chance']:.0%})"
+        )
+    say(f"embedding in {config.out}: give it as {config.out} wherever an encoder of texts is asked for")
+    return 0

@@ -1,0 +1,174 @@
+"""Teach a behavioural prior to follow texts: hindsight goals for the policy, and a prior from texts to goals (STEVE-1).
+
+    vpt train-clip play/ --out runs/clip                                    # texts and clips share a space
+    vpt train-text play/ --start runs/prior --embedder runs/clip            # or --embedder mineclip:attn.pth
+    vpt play runs/text:"chop down a tree"
+
+Every frame learns as if it had wanted what a later frame of the same episode shows. Which words mean what is learnt from clips
+with texts: those of the recordings' own events, or --pairs. The same command again resumes a stopped run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from data.files import write_json_atomic
+from data.recording import Recording
+from prior.episodes import Episode, Nulls
+from prior.policy import Policy
+from prior.sequences import Goals
+from prior.text.embedding.captions import caption
+from prior.text.embedding.embedder import Embedder
+from prior.text.embedding.features import video_features, window_embeddings
+from prior.text.embedding.load import load_embedder
+from prior.text.embedding.pairs import TextClip, read_pairs
+from prior.text.follower import Follower, episode_embeddings, save_follower
+from prior.text.goals import HindsightGoals
+from prior.text.policy import GoalPolicy, Start, load_goal_policy
+from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
+from prior.text.relabel import Relabelling
+from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.train_prior import TrainPriorConfig, train
+
+
+@dataclass(frozen=True)
+class TrainTextConfig:
+    """Settings of `vpt train-text`."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders with recordings or videos (searched through)."""
+    start: str
+    """The policy to begin with: a folder of `vpt train-prior`, or a published NAME.model."""
+    embedder: str
+    """The space of texts and clips: a folder of `vpt train-clip`, mineclip:PATH/attn.pth, or open_clip:MODEL[/TAG]."""
+    labels: tuple[Path, ...] = ()
+    """Folders of labels (`vpt label --out`), as for `vpt train-prior`."""
+    pairs: tuple[Path, ...] = ()
+    """Files of clips with texts (see `vpt train-clip`), to learn from what words ask for; default: the recordings' events."""
+    out: Path = Path("runs/text")
+    shortest: int = 15
+    """Frames of the shortest stretch that one goal explains."""
+    longest: int = 199
+    unconditional: float = 0.1
+    """Share of stretches that learn without a goal, which guidance needs."""
+    as_published: bool = False
+    """Goals a frame late and a goal layer that begins at random, as in the published training."""
+    freeze_trunk: bool = False
+    """Do not train what looks at single frames."""
+    nulls: Nulls = "drop"
+    hold_back: float = 0.1
+    """Share of the recordings kept from training, to judge by."""
+    minutes: float | None = None
+    """Train about this long instead of epochs or steps."""
+    epochs: float | None = None
+    steps: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    average: float | None = None
+    colour: float | None = None
+    pixels: int | None = None
+    still: float | None = None
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
+    seed: int | None = None
+    goal_prior_epochs: int = GoalPriorTraining.epochs
+    """Of the prior from texts to goals."""
+    cache: Path = Path("runs/cache")
+    stream: bool = False
+    """Decode videos while training, as for `vpt train-prior`."""
+    device: str = "auto"
+
+
+class TextTeaching:
+    """What `vpt train-text` adds to `vpt train-prior`; see :class:`vpt_pipeline.train_prior.Teaching`."""
+
+    def __init__(self, config: TrainTextConfig, embedder: Embedder) -> None:
+        self._config, self._embedder = config, embedder
+
+    def policy(self, policy: Policy) -> GoalPolicy:
+        start: Start = "as_published" if self._config.as_published else "unchanged"
+        made = GoalPolicy.of(policy, self._embedder.dims, start)
+        if self._config.freeze_trunk:
+            made.net.img_process.requires_grad_(False)
+        return made
+
+    def goals(self, episodes: list[Episode]) -> Goals:
+        config, embeddings = self._config, []
+        with progress_bar("embedding what is seen", len(episodes), "episodes") as bar:
+            for episode in episodes:
+                embeddings.append(episode_embeddings(self._embedder, episode, config.cache))
+                bar.advance()
+        relabelling = Relabelling(config.shortest, config.longest, config.unconditional, config.as_published)
+        return HindsightGoals(embeddings, relabelling, config.seed or 0)
+
+
+def prior_config(config: TrainTextConfig) -> TrainPriorConfig:
+    """The settings that both trainings have."""
+    shared = set(TrainPriorConfig.__dataclass_fields__) & set(TrainTextConfig.__dataclass_fields__)
+    return TrainPriorConfig(**{name: getattr(config, name) for name in shared})
+
+
+def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextClip]:
+    """Raises ValueError where there are none."""
+    clips = [clip for path in config.pairs for clip in read_pairs(path)]
+    if not config.pairs:
+        from data.recording import find_recordings
+
+        found: Iterable[Recording] = (r for folder in config.data for r in find_recordings(folder))
+        clips = [clip for r in found for clip in caption(r, embedder.window, seed=config.seed or 0)]
+    if not clips:
+        raise ValueError(
+            "no texts: none of the recordings has a NAME.meta.json that tells what happens; give clips with texts by --pairs"
+        )
+    return clips
+
+
+def embed_pairs(
+    clips: list[TextClip], embedder: Embedder, cache: Path, hold_back: float
+) -> tuple[TextGoals, TextGoals]:
+    """(to train on, held back) of whole videos: every text of every clip beside the clip's embedding."""
+    by_video: dict[Path, list[TextClip]] = {}
+    for clip in clips:
+        by_video.setdefault(clip.video, []).append(clip)
+    said = sorted({text for clip in clips for text in clip.texts})
+    rows = {text: row for row, text in enumerate(said)}
+    words = embedder.encode_text(said)
+    parts: tuple[list[tuple[int, np.ndarray]], list[tuple[int, np.ndarray]]] = ([], [])
+    every = max(round(1 / hold_back), 2) if hold_back > 0 else 0
+    for number, (video, told) in enumerate(sorted(by_video.items())):
+        windows = window_embeddings(embedder, video_features(embedder, video, cache))
+        part = parts[1 if every and number % every == every - 1 else 0]
+        for clip in told:
+            place = min(clip.start + max(clip.frames - embedder.window, 0) // 2, len(windows) - 1)
+            part += [(rows[text], windows[place]) for text in clip.texts]
+    train_part, held = parts if parts[1] else (parts[0], parts[0])
+    return tuple(  # type: ignore[return-value]
+        TextGoals(words[[row for row, _ in part]], np.stack([goal for _, goal in part])) for part in (train_part, held)
+    )
+
+
+def main(config: TrainTextConfig) -> int:
+    """Train the policy, then the prior from texts to goals; write the folder."""
+    embedder = load_embedder(config.embedder)
+    clips = clips_with_texts(config, embedder)
+    metrics = train(prior_config(config), TextTeaching(config, embedder))
+    pairs, held = embed_pairs(clips, embedder, config.cache, config.hold_back)
+    training = GoalPriorTraining(epochs=config.goal_prior_epochs, seed=config.seed or 0)
+    with progress_bar("learning what words ask for", training.epochs, "epochs") as bar:
+        goal_prior, found = train_goal_prior(pairs, held, training, lambda *_: bar.advance())
+    policy = load_goal_policy(config.out)
+    save_follower(config.out, Follower(policy, goal_prior, embedder))
+    write_json_atomic(config.out / "goal_prior.json", {"training": training.to_dict(), "held_back": found})
+    if "validation_loss" in metrics:
+        say(f"on the recordings held back: {metrics['validation_loss']:.3f} nats a frame, told what comes later")
+    say(
+        f"goals made of texts lie {found['cosine']:.2f} (cosine) near those of the clips that they tell of, the texts "
+        f"themselves {found['cosine_of_text']:.2f}; {found['active_units']:.0f} of {training.latent} units active"
+    )
+    say(f'a policy that follows texts in {config.out}: vpt play {config.out}:"chop down a tree"')
+    return 0
