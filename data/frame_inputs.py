@@ -36,11 +36,26 @@ class InputShape:
     rate: int
     flow_size: tuple[int, int] | None = None
     flow_grid: tuple[int, int] = (0, 0)
+    fovea: bool = False
+    """The middle of the picture, at the size at which flow is computed, stands beside the whole: three channels more."""
+
+    def __str__(self) -> str:
+        """As it was before there were foveas, where there is none: caches are named by it."""
+        return repr(self).replace(", fovea=False", "")
 
     def __post_init__(self) -> None:
         (height, width), (rows, columns) = self.flow_size or (0, 0), self.flow_grid
         if self.flow_size is not None and (height % max(rows, 1) or width % max(columns, 1)):
             raise ValueError(f"flow_size {self.flow_size} must be a whole multiple of flow_grid {self.flow_grid}")
+        if self.fovea and (height < self.image_size[0] or width < self.image_size[1]):
+            raise ValueError(
+                f"a fovea of {self.image_size} is cut from pictures of flow_size, {self.flow_size}, which is less"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Of an image."""
+        return 6 if self.fovea else 3
 
     @property
     def motion_shape(self) -> tuple[int, int, int]:
@@ -52,7 +67,7 @@ class InputShape:
 class FrameInputs:
     """What a model reads of T consecutive frames.
 
-    images: uint8 (T, H, W, 3) RGB.
+    images: uint8 (T, H, W, 3) RGB; with a fovea (T, H, W, 6), the whole and its middle.
     motion: float16 (T, C, h, w), the flow from each frame to the next; (T, 0, 0, 0) for models that need none.
     """
 
@@ -84,7 +99,7 @@ class FrameInputs:
     @classmethod
     def blank(cls, frames: int, shape: InputShape) -> FrameInputs:
         """Black frames without motion: the padding at the ends of a video (VPT's zero padding in time)."""
-        images = np.zeros((frames, *shape.image_size, 3), np.uint8)
+        images = np.zeros((frames, *shape.image_size, shape.channels), np.uint8)
         return cls(images, np.zeros((frames, *shape.motion_shape), np.float16))
 
 
@@ -99,7 +114,11 @@ def _scaled(rgb: NDArray[np.uint8], shape: InputShape) -> _Small:
     # The flow's size first: a smaller image from it is a good deal cheaper, and the same for every source size.
     middle = cv2.resize(rgb, shape.flow_size[::-1], interpolation=interpolation)
     grey = np.asarray(cv2.cvtColor(middle, cv2.COLOR_RGB2GRAY), np.uint8)
-    return np.asarray(cv2.resize(middle, size, interpolation=interpolation), np.uint8), grey
+    image = np.asarray(cv2.resize(middle, size, interpolation=interpolation), np.uint8)
+    if shape.fovea:
+        top, left = ((whole - part) // 2 for whole, part in zip(middle.shape[:2], shape.image_size, strict=True))
+        image = np.concatenate([image, middle[top : top + size[1], left : left + size[0]]], -1)
+    return image, grey
 
 
 def _extractor(shape: InputShape) -> MotionExtractor | None:
@@ -155,9 +174,9 @@ class InputMaker:
 class Views:
     """What a policy reads of T frames, none of which looks ahead.
 
-    images: uint8 (T, H, W, 3) RGB; with motion (T, H, W, 6), the frame and the one before it. motion: float16 (T, C, h, w),
-    the flow from the frame before; (T, 0, 0, 0) for policies that need none. Where an episode begins there is no frame before:
-    the frame itself stands in for it, without motion.
+    images: uint8 (T, H, W, C) of :class:`FrameInputs`; with motion (T, H, W, 2 * C), the frame and the one before it.
+    motion: float16 (T, C, h, w), the flow from the frame before; (T, 0, 0, 0) for policies that need none. Where an episode
+    begins there is no frame before: the frame itself stands in for it, without motion.
     """
 
     images: NDArray[np.uint8]

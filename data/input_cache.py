@@ -42,7 +42,7 @@ def cached_inputs(
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     folder = folder_once(cache / name, lambda fresh: _write(video, shape, draw, fresh))
     frames = json.loads((folder / "about.json").read_text(encoding="utf-8"))["frames"]
-    images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(frames, *shape.image_size, 3))
+    images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(frames, *shape.image_size, shape.channels))
     if shape.flow_size is None:
         return FrameInputs(images, np.zeros((frames, *shape.motion_shape), np.float16))
     motion = np.memmap(folder / "motion.bin", np.float16, "r", shape=(frames, *shape.motion_shape))

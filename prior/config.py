@@ -35,6 +35,8 @@ class PolicyConfig(JsonConfig):
     """Cells to which the flow is pooled (``motion`` stem only)."""
     stem_channels: int = 32
     """Channels of the picture and of the flow before the trunk (``motion`` stem only)."""
+    fovea: bool = False
+    """Look at the middle of the picture at full size, too (``motion`` stem only)."""
     memory: int = 128
     """Frames that are remembered; each frame sees itself and memory - 1 earlier ones."""
     chunk: int = 128
@@ -59,7 +61,7 @@ class PolicyConfig(JsonConfig):
     def inputs(self) -> InputShape:
         """How it wants its frames."""
         if self.stem == "motion":
-            return InputShape(self.image_size, self.resize, self.rate, self.flow_size, self.flow_grid)
+            return InputShape(self.image_size, self.resize, self.rate, self.flow_size, self.flow_grid, self.fovea)
         return InputShape(self.image_size, self.resize, self.rate)
 
 
@@ -75,11 +77,11 @@ PRESETS: dict[str, PolicyConfig] = {
     ),
     "debug_motion": PolicyConfig(
         stem="motion", resize="area", image_size=(36, 64), flow_size=(72, 128), flow_grid=(9, 16), stem_channels=8,
-        trunk_channels=(8, 16), hidden=32, heads=2, layers=1, memory=8, chunk=8, temperature=1.0,
+        trunk_channels=(8, 16), hidden=32, heads=2, layers=1, fovea=True, memory=8, chunk=8, temperature=1.0,
     ),
     "luanti_small": PolicyConfig(
         stem="motion", resize="area", image_size=(72, 128), trunk_channels=(48, 64), hidden=256, heads=4, layers=2,
-        memory=64, chunk=64, temperature=1.0,
+        fovea=True, memory=64, chunk=64, temperature=1.0,
     ),
     "vpt_1x": vpt(1),
     "vpt_2x": vpt(2),

@@ -47,8 +47,9 @@ class PreviousFrameStem(MotionStem):
     """The motion stem, looking from each frame back to the one before."""
 
     def forward(self, images_NHWC: Tensor, motion_NChw: Tensor) -> Tensor:  # type: ignore[override]
-        """uint8 (N, H, W, 6), frames and those before them, and the flow from those -> (N, D)."""
-        return super().forward(images_NHWC[..., :3], images_NHWC[..., 3:], motion_NChw, ahead=False)
+        """uint8 (N, H, W, 2 * C), frames and those before them, and the flow from those -> (N, D)."""
+        count = images_NHWC.shape[-1] // 2
+        return super().forward(images_NHWC[..., :count], images_NHWC[..., count:], motion_NChw, ahead=False)
 
 
 class _Net(nn.Module):
@@ -58,7 +59,7 @@ class _Net(nn.Module):
         if config.stem == "motion":
             self.img_process = PreviousFrameStem(
                 config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden,
-                config.trunk_blocks,
+                config.trunk_blocks, config.fovea,
             )  # fmt: skip
         else:
             self.img_process = ImageTrunk(
@@ -121,11 +122,12 @@ class Policy(nn.Module):
         images: uint8 (N, H, W, 3), RGB, of ``config.image_size``; for motion stems (N, H, W, 6), and the motion (N, C, h, w).
         """
         if isinstance(self.net.img_process, PreviousFrameStem):
-            if motion_NChw is None or images_NHWC.shape[-1] != 6:
+            count = 2 * self.config.inputs.channels
+            if motion_NChw is None or images_NHWC.shape[-1] != count:
                 raise ValueError(
-                    "this policy reads motion: expected images (N, H, W, 6), each frame with the one before it, and the motion "
-                    f"between them, got images {tuple(images_NHWC.shape)} and {'no' if motion_NChw is None else 'a'} motion; "
-                    "data.frame_inputs.Eye and FrameInputs.views make both"
+                    f"this policy reads motion: expected images (N, H, W, {count}), each frame with the one before it, and the "
+                    f"motion between them, got images {tuple(images_NHWC.shape)} and "
+                    f"{'no' if motion_NChw is None else 'a'} motion; data.frame_inputs.Eye and FrameInputs.views make both"
                 )
             seen: Tensor = self.net.img_process(images_NHWC, motion_NChw)
             return seen

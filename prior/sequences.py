@@ -80,13 +80,13 @@ class Variation:
     def __call__(
         self, images: NDArray[np.uint8], motion: NDArray[np.float16], rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-        """images: uint8 (T, H, W, 3 or 6); motion: float16 (T, C, h, w); see :class:`data.frame_inputs.Views`."""
+        """images: uint8 (T, H, W, C); motion: float16 (T, C, h, w); see :class:`data.frame_inputs.Views`."""
         if self.pixels:
             images = shift(images, rng, self.pixels)
         if self.colour:
             images = colour_jitter(images.reshape(*images.shape[:2], -1, 3), rng, self.colour).reshape(images.shape)
         if self.still and motion.shape[1] and rng.random() < self.still:
-            images, motion = np.concatenate([images[..., :3]] * 2, -1), np.zeros_like(motion)
+            images, motion = np.concatenate([images[..., : images.shape[-1] // 2]] * 2, -1), np.zeros_like(motion)
         return images, motion
 
 

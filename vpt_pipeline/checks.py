@@ -224,9 +224,14 @@ def _software_gl() -> list[Check]:
 
 def _optional_packages() -> list[Check]:
     checks = []
-    for name, purpose in (("matplotlib", "pictures in reports"), ("tensorboard", "training curves")):
+    wanted = (
+        ("matplotlib", "pictures in reports", "viz"),
+        ("tensorboard", "training curves", "viz"),
+        ("open_clip_torch", "texts and clips", "text"),
+    )
+    for name, purpose, extra in wanted:
         version = _version(name)
-        fix = "" if version else "pip install -c constraints.txt -e '.[viz]'"
+        fix = "" if version else f"pip install -c constraints.txt -e '.[{extra}]'"
         checks.append(Check(name, "ok" if version else "warning", version or "not installed", purpose, fix))
     return checks
 

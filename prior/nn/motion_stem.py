@@ -59,6 +59,7 @@ class MotionStem(nn.Module):
         trunk_channels: tuple[int, ...],
         hidden: int,
         blocks: int = 1,
+        fovea: bool = False,
     ) -> None:
         super().__init__()
         rows, columns = flow_grid
@@ -68,6 +69,7 @@ class MotionStem(nn.Module):
                 f"image_size {image_size} must be the same whole multiple of flow_grid {flow_grid} in both directions"
             )
         self.patches = nn.Conv2d(6, stem_channels, stride, stride)
+        self.fovea = self.fovea_dense = None
         self.flow = nn.Conv2d(CHANNELS, stem_channels, 3, padding=1)
         self.direct = nn.Linear(CHANNELS * rows * columns, hidden)
         self.whole = GlobalMotion(hidden)
@@ -78,16 +80,33 @@ class MotionStem(nn.Module):
             channels, height, width = count, (height + 1) // 2, (width + 1) // 2
         self.blocks = nn.Sequential(*downs, *(ResidualBlock(channels, 1 / math.sqrt(blocks)) for _ in range(blocks)))
         self.dense = dense(channels * height * width, hidden, activate=False)
+        if fovea:  # what the hand would meet: the same small trunk again, for the middle of the picture
+            parts: list[nn.Module] = [nn.Conv2d(6, stem_channels, stride, stride), nn.ReLU()]
+            inputs = stem_channels
+            for count in trunk_channels:
+                parts.append(conv(inputs, count, stride=2))
+                inputs = count
+            self.fovea = nn.Sequential(*parts, *(ResidualBlock(inputs, 1 / math.sqrt(blocks)) for _ in range(blocks)))
+            self.fovea_dense = dense(inputs * height * width, hidden, activate=False)
 
     def forward(self, shown_NHWC: Tensor, neighbour_NHWC: Tensor, motion_NChw: Tensor, ahead: bool) -> Tensor:
-        """Frames and their neighbours, uint8 (N, H, W, 3), and the flow between them -> (N, D). ahead: the neighbours are the
-        frames after (flow from the frame to its neighbour), not those before (flow from the neighbour)."""
+        """Frames and their neighbours, uint8 (N, H, W, 3) or with a fovea (N, H, W, 6), and the flow between them -> (N, D).
+
+        ahead: the neighbours are the frames after (flow from the frame to its neighbour), not those before (flow from the
+        neighbour).
+        """
         device, dtype = shown_NHWC.device.type, self.direct.weight.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)  # whole numbers up to 256 are exact in bfloat16
         motion, shown, neighbour = motion_NChw.to(dtype), shown_NHWC.to(dtype), neighbour_NHWC.to(dtype)
         change = neighbour - shown if ahead else shown - neighbour
-        pair_NHWC = torch.cat([shown.mul(1 / 255).sub_(0.5), change.mul_(4 / 255)], -1)
-        pair = pair_NHWC.permute(0, 3, 1, 2)  # channels-last in memory, the faster layout on CPUs
-        joined = torch.cat([F.relu(self.patches(pair)), F.relu(self.flow(motion))], 1)
-        return F.relu(self.dense(self.blocks(joined).flatten(1)) + self.direct(motion.flatten(1)) + self.whole(motion))
+        shown, change = shown.mul(1 / 255).sub_(0.5), change.mul_(4 / 255)
+
+        def pair(part: slice) -> Tensor:  # channels-last in memory, the faster layout on CPUs
+            return torch.cat([shown[..., part], change[..., part]], -1).permute(0, 3, 1, 2)
+
+        joined = torch.cat([F.relu(self.patches(pair(slice(0, 3)))), F.relu(self.flow(motion))], 1)
+        seen = self.dense(self.blocks(joined).flatten(1)) + self.direct(motion.flatten(1)) + self.whole(motion)
+        if self.fovea is not None and self.fovea_dense is not None:
+            seen = seen + self.fovea_dense(self.fovea(pair(slice(3, 6))).flatten(1))
+        return F.relu(seen)

@@ -17,6 +17,7 @@ from tests.pipeline.cluster_jobs import encode, make_video
 
 SHAPES = {
     "motion": InputShape((36, 64), "area", 20, (72, 128), (9, 16)),
+    "fovea": InputShape((36, 64), "area", 20, (72, 128), (9, 16), fovea=True),
     "image": InputShape((32, 32), "bilinear", 20),
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from data.frame_inputs import FrameInputs, InputMaker
+from data.frame_inputs import Eye, FrameInputs, InputMaker
 from prior.agent import PolicyAgent
 from prior.config import preset
 from prior.policy import Policy
@@ -50,18 +52,32 @@ def test_the_likeliest_actions_are_the_policys_own(name: str, frames: NDArray[np
     assert set(action.to_env()) == set(agent.act({"pov": frames[1]}).to_env())
 
 
+def test_a_fovea_is_the_middle_of_the_picture_at_full_size() -> None:
+    shape = preset("debug_motion").inputs
+    assert shape.fovea and shape.flow_size == (72, 128) and shape.image_size == (36, 64)
+    picture = np.random.default_rng(1).integers(0, 256, (72, 128, 3), dtype=np.uint8)
+    seen = Eye(shape).look(picture).images[0]
+    np.testing.assert_array_equal(seen[..., 3:6], picture[18:54, 32:96])
+    np.testing.assert_array_equal(seen[..., :3], Eye(replace(shape, fovea=False)).look(picture).images[0, ..., :3])
+    assert str(replace(shape, fovea=False)) == str(shape).replace(", fovea=True", ""), (
+        "names of caches without one stay"
+    )
+    with pytest.raises(ValueError, match="which is less"):
+        replace(shape, image_size=(90, 160))
+
+
 def test_a_policy_that_reads_motion_sees_the_past_alone(frames: NDArray[np.uint8]) -> None:
     inputs = FrameInputs.join(list(InputMaker(preset("debug_motion").inputs).stream(frames)))
     rows, first = np.array([2, 3, 5, 9]), np.array([True, False, False, False])
     views = inputs.views(rows, first)
-    np.testing.assert_array_equal(views.images[..., :3], inputs.images[rows])
+    np.testing.assert_array_equal(views.images[..., :6], inputs.images[rows])
     np.testing.assert_array_equal(
-        views.images[..., 3:], inputs.images[[2, 2, 4, 8]]
+        views.images[..., 6:], inputs.images[[2, 2, 4, 8]]
     )  # dropped frames are seen as the past
     np.testing.assert_array_equal(
         views.motion, inputs.motion[[2, 2, 4, 8]] * np.array([0, 1, 1, 1])[:, None, None, None]
     )
-    with pytest.raises(ValueError, match=r"reads motion: expected images \(N, H, W, 6\)"):
+    with pytest.raises(ValueError, match=r"reads motion: expected images \(N, H, W, 12\)"):
         made("debug_motion").frame_features(torch.zeros(1, 36, 64, 3, dtype=torch.uint8))
 
 

@@ -110,7 +110,7 @@ def test_chunks_vary_each_in_itself_alike_and_the_same_again() -> None:
     assert (change.abs() > 3).any() and not torch.allclose(change[0], change[1], atol=1)
     assert torch.equal(tinted.buttons, plain.buttons) and torch.equal(tinted.motion, plain.motion)
     stilled = drawn(still=1.0)
-    assert torch.equal(stilled.images[..., 3:], plain.images[..., :3]) and not stilled.motion.any()
+    assert torch.equal(stilled.images[..., 6:], plain.images[..., :6]) and not stilled.motion.any()
     some = [bool(row.any()) for step in range(6) for row in SequenceLoader(
         [Source(episodes)], 4, 8, 0, Variation(still=0.5)
     ).draw(step).motion]  # fmt: skip
