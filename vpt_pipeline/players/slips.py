@@ -39,7 +39,8 @@ class Slips:
             self._left = int(rng.integers(5, 13))
             self._turn = float(rng.normal(0, 2.5)), float(rng.normal(0, 4.5))
         elif kind == "dig":
-            self._left = int(rng.integers(10, 40))
+            # Short: for as long as it lasts, somebody who copies learns to go on hitting nothing.
+            self._left = int(rng.integers(3, 9))
             self._keys = frozenset({"attack"})
             self._turn = float(rng.uniform(-0.5, 1.5)), float(rng.normal(0, 0.7))
         elif kind == "stray":
