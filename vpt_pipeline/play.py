@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from search_agent.demos import DemoSet
-from vpt_pipeline.agents import Acting, is_set, split_tags
+from vpt_pipeline.agents import ZIP, Acting, is_set, split_tags
 from vpt_pipeline.copied_view import write_view
 from vpt_pipeline.envs import MINERL
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of
@@ -68,6 +68,11 @@ def main(config: PlayConfig) -> int:
         raise ValueError(
             f"--inspect shows what is copied from demonstrations: expected a set (a folder of `vpt index`), found the agent "
             f"{config.agent!r}, which copies none; leave --inspect out"
+        )
+    if config.inspect and config.agent.startswith(ZIP):
+        raise ValueError(
+            f"--inspect shows how our own rules decide, not the published ones of {ZIP.rstrip(':')}; leave it out, or play "
+            f"{config.agent.removeprefix(ZIP)}"
         )
     listed = videos_of(config.agent) if config.inspect else {}
     with progress_bar(f"playing {task}", plan.steps, "frames") as bar:

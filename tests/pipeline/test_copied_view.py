@@ -191,6 +191,8 @@ def test_the_command_asks_for_a_set_and_says_where_its_video_is(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected a set .* found the agent 'random'"):
         play.main(PlayConfig("random", inspect=True, out=tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"our own rules .* not the published ones of zip_2022"):
+        play.main(PlayConfig(f"zip_2022:{played.demos.folder}", "logs", inspect=True, out=tmp_path / "out"))
 
     def roll_out(plan: RolloutPlan, tell: object) -> Rollout:  # instead of a game
         assert plan.video is not None
