@@ -68,7 +68,15 @@ class Rollout:
 
 def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: None) -> Rollout:
     """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(plan.threads)
+    try:
+        return _attempts(plan, tell)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _attempts(plan: RolloutPlan, tell: Callable[[int], None]) -> Rollout:
     error = ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
