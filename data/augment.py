@@ -45,7 +45,7 @@ def shift(images: NDArray[np.uint8], rng: np.random.Generator, pixels: int = 2) 
     height, width = images.shape[1:3]
     source = images[:, np.clip(np.arange(height) + down, 0, height - 1)]
     moved = np.empty_like(images)
-    begin, end = max(0, -right), min(width, width - right)  # by slices: choosing single columns takes 20 times as long
+    begin, end = max(0, -right), min(width, width - right)  # by slices: choosing single columns takes far longer
     moved[:, :, begin:end] = source[:, :, begin + right : end + right]
     moved[:, :, :begin], moved[:, :, end:] = moved[:, :, begin : begin + 1], moved[:, :, end - 1 : end]
     return moved

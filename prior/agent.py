@@ -29,8 +29,7 @@ class PolicyAgent:
     deterministic: take the likeliest action instead of drawing one.
     temperature: above 1 draws more evenly, below 1 more greedily; on top of the model's own.
     min_p: never draw what is less likely than this share of the likeliest (Nguyen et al. 2024, arXiv 2407.01082); 0 draws as
-    published. Of 8641 joint actions, thousands that nobody does can come to a percent together, which over a minute of play is
-    a dozen keys pressed for no reason.
+    published. Of 8641 joint actions thousands are done by nobody, and each being unlikely does not keep all from being drawn.
     precision: ``float32`` (the published numbers), ``bfloat16``, or ``auto`` (bfloat16 where the hardware is faster at it);
     where the policy is of another type, the agent plays a copy of it.
     compiled: the image trunk through ``torch.compile`` (a minute at the start; for GPUs).

@@ -76,6 +76,11 @@ class Acting:
     guidance: float = 3.0
     """How much those that follow texts exaggerate what the text changes; 0: not at all. The paper takes 6."""
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """What every policy's agent takes of it."""
+        return {"temperature": self.temperature, "min_p": self.min_p, "deterministic": self.deterministic}
+
 
 class PriorAgent:
     """A policy of `vpt train-prior`, or a published one."""
@@ -85,9 +90,7 @@ class PriorAgent:
         from prior.checkpoint import from_pretrained
 
         policy = from_pretrained(source)
-        self._agent = PolicyAgent(
-            policy, seed=seed, temperature=how.temperature, min_p=how.min_p, deterministic=how.deterministic
-        )
+        self._agent = PolicyAgent(policy, seed=seed, **how.drawing)
 
     def reset(self, observation: Mapping[str, Any]) -> None:
         self._agent.reset()
@@ -104,10 +107,7 @@ class TextAgent:
         from prior.text.follower import load_follower
 
         follower = load_follower(folder)
-        self._agent = GuidedAgent(
-            follower.policy, scale=how.guidance if text else 0.0, seed=seed, temperature=how.temperature, min_p=how.min_p,
-            deterministic=how.deterministic,
-        )  # fmt: skip
+        self._agent = GuidedAgent(follower.policy, scale=how.guidance if text else 0.0, seed=seed, **how.drawing)
         self._agent.set_goal(follower.goal_of_text(text) if text else None)
 
     def reset(self, observation: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ class RecordConfig:
     task: tuple[str, ...] = ("freeplay",)
     """What is played: travel, logs, dirt, seeds, flowers, pillar, hunt, explore, or freeplay (some of everything)."""
     player: tuple[str, ...] = ("steady", "twitchy", "wanderer")
-    """Who plays: steady, twitchy, wanderer, brisk. Keep one out of training and judge the model on that one."""
+    """Who plays: steady, twitchy, wanderer, brisk (keep one out of training, to judge on); or focused, to learn tasks from."""
     episodes: int = 2
     """Episodes of each task by each player."""
     minutes: float = 3.0

@@ -10,7 +10,6 @@ with texts: those of the recordings' own events, or --pairs. The same command ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +18,7 @@ import numpy as np
 import tyro
 
 from data.files import write_json_atomic
-from data.recording import Recording
+from data.recording import find_recordings
 from prior.episodes import Episode, Nulls
 from prior.policy import Policy
 from prior.sequences import Goals
@@ -117,9 +116,7 @@ def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextCl
     """Raises ValueError where there are none."""
     clips = [clip for path in config.pairs for clip in read_pairs(path)]
     if not config.pairs:
-        from data.recording import find_recordings
-
-        found: Iterable[Recording] = (r for folder in config.data for r in find_recordings(folder))
+        found = (r for folder in config.data for r in find_recordings(folder))
         clips = [clip for r in found for clip in caption(r, embedder.window, seed=config.seed or 0)]
     if not clips:
         raise ValueError(

@@ -6,9 +6,7 @@ from collections.abc import Set
 
 import numpy as np
 
-from vpt_pipeline.players.style import PlayerStyle
-
-FRAMES_A_MINUTE = 1200
+from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
 ALL = frozenset({"strafe", "hop", "sprint", "crouch", "hotbar", "swing", "glance"})
 """Every habit; a script names the ones that do not disturb what it is doing."""

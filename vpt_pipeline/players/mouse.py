@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import DEGREES_PER_COUNT
-from vpt_pipeline.players.style import PlayerStyle
+from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
 LONGEST_STROKE = 75.0
 """Degrees; a longer turn takes several strokes, as the mouse has to be lifted."""
-
-FRAMES_A_MINUTE = 1200
 
 Turn = tuple[float, float]
 

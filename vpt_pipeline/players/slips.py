@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vpt_pipeline.players.style import PlayerStyle
+from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
-FRAMES_A_MINUTE = 1200
 KINDS = ("look", "dig", "stray", "slot")
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+FRAMES_A_MINUTE = 1200
+"""At the game's 20 a second: what rates of events a minute are divided by."""
+
 
 @dataclass(frozen=True)
 class PlayerStyle:
