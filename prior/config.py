@@ -23,8 +23,6 @@ class PolicyConfig(JsonConfig):
     trunk, which is told the optical flow from the frame before (prior/nn/motion_stem.py)."""
     trunk_channels: tuple[int, ...] = (64, 128, 128)
     """Channels of the trunk's stacks; each halves the picture."""
-    trunk_blocks: int = 1
-    """Residual blocks after those (``motion`` stem only; VPT's has two in each stack)."""
     image_size: tuple[int, int] = (128, 128)
     """Height and width to which frames are scaled."""
     resize: Resize = "bilinear"

@@ -59,7 +59,7 @@ class _Net(nn.Module):
         if config.stem == "motion":
             self.img_process = PreviousFrameStem(
                 config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden,
-                config.trunk_blocks, config.fovea,
+                config.fovea,
             )  # fmt: skip
         else:
             self.img_process = ImageTrunk(

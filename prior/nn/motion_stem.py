@@ -6,8 +6,6 @@ machines have. Shape suffixes: N frames, C channels, H height, W width, h and w 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +56,6 @@ class MotionStem(nn.Module):
         stem_channels: int,
         trunk_channels: tuple[int, ...],
         hidden: int,
-        blocks: int = 1,
         fovea: bool = False,
     ) -> None:
         super().__init__()
@@ -78,7 +75,7 @@ class MotionStem(nn.Module):
         for count in trunk_channels:
             downs.append(conv(channels, count, stride=2))
             channels, height, width = count, (height + 1) // 2, (width + 1) // 2
-        self.blocks = nn.Sequential(*downs, *(ResidualBlock(channels, 1 / math.sqrt(blocks)) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*downs, ResidualBlock(channels, 1.0))
         self.dense = dense(channels * height * width, hidden, activate=False)
         if fovea:  # what the hand would meet: the same small trunk again, for the middle of the picture
             parts: list[nn.Module] = [nn.Conv2d(6, stem_channels, stride, stride), nn.ReLU()]
@@ -86,7 +83,7 @@ class MotionStem(nn.Module):
             for count in trunk_channels:
                 parts.append(conv(inputs, count, stride=2))
                 inputs = count
-            self.fovea = nn.Sequential(*parts, *(ResidualBlock(inputs, 1 / math.sqrt(blocks)) for _ in range(blocks)))
+            self.fovea = nn.Sequential(*parts, ResidualBlock(inputs, 1.0))
             self.fovea_dense = dense(inputs * height * width, hidden, activate=False)
 
     def forward(self, shown_NHWC: Tensor, neighbour_NHWC: Tensor, motion_NChw: Tensor, ahead: bool) -> Tensor:

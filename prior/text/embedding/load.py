@@ -8,7 +8,7 @@ from pathlib import Path
 from prior.text.embedding.embedder import TorchEmbedder
 
 KINDS = ("mineclip", "steve1", "open_clip", "clip")
-_FORMS = "mineclip:PATH/attn.pth, open_clip:MODEL[/TAG or PATH], or a folder of `vpt train-clip`"
+_FORMS = "mineclip:PATH/attn.pth, steve1:PATH/attn.pth, open_clip:MODEL[/TAG or PATH], or a folder of `vpt train-clip`"
 
 
 def load_embedder(name: str | Path, device: str = "cpu") -> TorchEmbedder:
