@@ -29,7 +29,7 @@ from prior.episodes import Choices, Episode, load_episodes
 from prior.nn.optim import MovingAverage
 from prior.nn.precision import Precision
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source, Variation
+from prior.sequences import SequenceLoader, Source
 from prior.training import RECIPES, Cloner, begin_with_frequencies, finish
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all, score
 from vpt_pipeline.label import LabelConfig, label_videos
@@ -56,7 +56,8 @@ class Args:
     colour: float = 0.1
     pixels: int = 3
     still: float = 0.3
-    """How much chunks vary (vpt train-prior --colour, --pixels, --still)."""
+    mirror: float = 0.5
+    """How much what is learnt from varies (vpt train-prior --colour, --pixels, --still, --mirror)."""
     shares: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0)
     """Of the videos, labelled: the points of the curve."""
     few: float = 0.1
@@ -87,10 +88,9 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
     torch.manual_seed(0)
     training = replace(
         RECIPES["scratch"], steps=args.steps, batch=args.batch, learning_rate=args.learning_rate, average=0.995,
-        precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still,
+        precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
     )  # fmt: skip
-    variation = Variation(training.colour, training.pixels, training.still)
-    loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed, variation)
+    loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed, training.variation)
     policy = Policy(config)
     begin_with_frequencies(policy, episodes)
     cloner = Cloner(folder, policy, training, loader)

@@ -43,7 +43,8 @@ class Args:
     colour: float = 0.1
     pixels: int = 3
     still: float = 0.3
-    """How much chunks vary (vpt train-prior --colour, --pixels, --still)."""
+    mirror: float = 0.5
+    """How much what is learnt from varies (vpt train-prior --colour, --pixels, --still, --mirror)."""
     episodes: int = 20
     seconds: float = 60.0
     temperature: float = 1.0
@@ -62,7 +63,7 @@ def main(args: Args) -> None:
         config = TrainPriorConfig(
             (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
             learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
-            precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still,
+            precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
         )  # fmt: skip
         if not (tuned[task] / "model.safetensors").exists():
             train(config)

@@ -6,11 +6,14 @@ recipe for its stem, which sees pixels alone.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS
+from data.joint_actions import BUTTON_CHOICES, JointActions
 
 _MIRROR = np.arange(len(BUTTON_INDEX))
 for _left, _right in MIRRORED_BUTTONS:
@@ -55,10 +58,34 @@ def mirror(
     images: NDArray[np.uint8], motion: NDArray[np.float16], buttons: NDArray[np.bool_], camera: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.bool_], NDArray[np.float32]]:
     """The clip as a left-handed player would have recorded it."""
+    return (*mirror_views(images, motion), buttons[:, _MIRROR], camera * np.array([1, -1], np.float32))
+
+
+def mirror_views(
+    images: NDArray[np.uint8], motion: NDArray[np.float16]
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """What :func:`mirror` makes of the pictures, uint8 (T, H, W, C), and of the flow grids (T, C, h, w)."""
     motion = motion[..., ::-1].copy()
     if motion.shape[1]:
         motion[:, 0] *= -1  # the flow's x
-    return images[:, :, ::-1], motion, buttons[:, _MIRROR], camera * np.array([1, -1], np.float32)
+    return images[:, :, ::-1], motion
+
+
+def mirror_joint(buttons: NDArray[np.int64], camera: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What :func:`mirror` makes of joint numbers (T,)."""
+    table, bins = _mirrored_buttons(), JointActions().quantizer.bins
+    pitch, yaw = np.divmod(camera, bins)
+    return table[buttons], pitch * bins + (bins - 1 - yaw)
+
+
+@cache
+def _mirrored_buttons() -> NDArray[np.int64]:
+    """int64 (8641,): of each joint number of buttons the one of its mirror image."""
+    joint = JointActions()
+    bins = np.full((BUTTON_CHOICES, 2), joint.quantizer.null_bin)
+    bins[~joint.camera_off_table] += 1  # whether there is a turn is part of the number
+    table: NDArray[np.int64] = joint.from_factored(joint.button_table[:, _MIRROR], bins)[0]
+    return table
 
 
 def tilt(

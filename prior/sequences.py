@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.augment import colour_jitter, shift
+from data.augment import colour_jitter, mirror_joint, mirror_views, shift
 from prior.episodes import Episode
 
 
@@ -71,11 +71,13 @@ class Source:
 class Variation:
     """How chunks are varied, each in itself alike. colour: strength of the change of brightness, contrast, saturation and hue;
     pixels: that the picture moves at most; still: share of chunks without motion, as if each frame were an episode's first: who
-    always sees the last action learns to go on with it rather than to look (de Haan et al. 2019, arXiv 1905.11979)."""
+    always sees the last action learns to go on with it rather than to look (de Haan et al. 2019, arXiv 1905.11979); mirror:
+    share of episodes that are played the other way round, drawn anew each epoch."""
 
     colour: float = 0.0
     pixels: int = 0
     still: float = 0.0
+    mirror: float = 0.0
 
     def __call__(
         self, images: NDArray[np.uint8], motion: NDArray[np.float16], rng: np.random.Generator
@@ -163,16 +165,23 @@ class SequenceLoader:
             first[0] |= start == begin
             # Where the loader alone begins anew, there is a frame before, and a player would have seen it.
             seen = episode.inputs.views(episode.rows[part], episode.first[part])
-            actions = episode.buttons[part], episode.camera[part], episode.weight[part]
+            views, actions = (seen.images, seen.motion), (episode.buttons[part], episode.camera[part])
+            if self._mirrored(epoch, place):
+                views, actions = mirror_views(*views), mirror_joint(*actions)
             wanted = np.zeros((end - start, 0), np.float32)
             if self.goals is not None:
                 wanted = self.goals(epoch, int(order[place, 0]), part)
-            pieces.append((seen.images, seen.motion, first, *actions, wanted))
+            pieces.append((*views, first, *actions, episode.weight[part], wanted))
             start = end
         joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
         if at == 0:
             joined[2][0] = True  # a slot's piece of the film has nothing to do with its piece of the last epoch
         return tuple(joined)
+
+    def _mirrored(self, epoch: int, piece: int) -> bool:
+        """Whether this piece of the film is turned; the whole of it, or what is remembered would not fit what is seen."""
+        share = 0.0 if self.variation is None else self.variation.mirror
+        return bool(share) and bool(np.random.default_rng([self.seed, epoch, piece]).random() < share)
 
     def film(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(pieces, 2): which episode plays and from which of its frames; (pieces,): where in the epoch each ends."""

@@ -37,7 +37,7 @@ from prior.nn.memory import Memory
 from prior.nn.optim import MovingAverage, learning_rate, save_state
 from prior.nn.precision import Precision, uses_bfloat16
 from prior.policy import BUTTON_CHOICES, CAMERA_CHOICES, Policy
-from prior.sequences import Chunks, SequenceLoader
+from prior.sequences import Chunks, SequenceLoader, Variation
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class CloningConfig(JsonConfig):
     """By how many pixels the picture of a chunk is moved at most."""
     still: float = 0.0
     """Share of chunks in which a motion stem sees no motion, so that it learns to look and not only to go on as before."""
+    mirror: float = 0.0
+    """Share of episodes that are played the other way round: what was right is left."""
     precision: Precision = "auto"
     seed: int = 0
     save_every: int = 200
@@ -86,6 +88,10 @@ class CloningConfig(JsonConfig):
             raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch}")
         if not self.epochs > 0 or self.steps < 0:
             raise ValueError(f"epochs must be above 0 and steps at least 0, got {self.epochs} and {self.steps}")
+
+    @property
+    def variation(self) -> Variation:
+        return Variation(self.colour, self.pixels, self.still, self.mirror)
 
 
 _FINE_TUNING = CloningConfig(epochs=2, batch=16, learning_rate=0.000181, weight_decay=0.039428, warmup=0.0)

@@ -29,7 +29,7 @@ from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
-from prior.sequences import Goals, SequenceLoader, Source, Variation
+from prior.sequences import Goals, SequenceLoader, Source
 from prior.training import (
     RECIPES,
     Cloner,
@@ -104,6 +104,8 @@ class TrainPriorConfig:
     """By how many pixels the picture of a chunk is moved at most."""
     still: float | None = None
     """Share of chunks without motion (motion stems only), so that the policy learns to look and not only to go on as before."""
+    mirror: float | None = None
+    """Share of episodes that are played the other way round, such as 0.5: what was right is left."""
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
     save_every: int | None = None
@@ -213,9 +215,8 @@ def train(config: TrainPriorConfig, teaching: Teaching | None = None) -> dict[st
     if teaching is not None:
         policy = teaching.policy(policy)
     chunk = training.chunk or policy.config.chunk
-    variation = Variation(training.colour, training.pixels, training.still)
     goals = teaching.goals([e for source in sources for e in source.episodes]) if teaching is not None else None
-    loader = SequenceLoader(sources, training.batch, chunk, training.seed, variation, goals, _threads(config))
+    loader = SequenceLoader(sources, training.batch, chunk, training.seed, training.variation, goals, _threads(config))
     if config.minutes is not None:
         steps = agreed(_steps_begun_with(config.out)) or agreed(
             steps_in(config.minutes, policy, training, loader, device)

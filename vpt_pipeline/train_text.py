@@ -73,6 +73,7 @@ class TrainTextConfig:
     colour: float | None = None
     pixels: int | None = None
     still: float | None = None
+    mirror: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
     goal_prior_epochs: int = GoalPriorTraining.epochs

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from data.actions import ActionTrack
+from data.actions import BUTTON_INDEX, ActionTrack
+from data.augment import mirror_joint
 from data.frame_inputs import FrameInputs, InputMaker
+from data.joint_actions import JointActions
 from prior.checkpoint import load_policy
 from prior.cloning import CloningLoss, means
 from prior.config import PolicyConfig, preset
@@ -115,6 +117,37 @@ def test_chunks_vary_each_in_itself_alike_and_the_same_again() -> None:
         [Source(episodes)], 4, 8, 0, Variation(still=0.5)
     ).draw(step).motion]  # fmt: skip
     assert 6 <= sum(some) <= 18
+
+
+def test_episodes_are_mirrored_as_a_whole_with_their_actions() -> None:
+    config = preset("debug_motion")
+    episodes = [episode(200, n, config=config) for n in range(4)]
+    plain, turned = (
+        SequenceLoader([Source(episodes)], 4, 8, 0, Variation(mirror=share)) for share in (0.0, 1.0)
+    )  # fmt: skip
+    before, after = plain.draw(1), turned.draw(1)
+    assert torch.equal(after.images, before.images.flip(3))
+    assert torch.equal(after.motion[:, :, 0], -before.motion[:, :, 0].flip(3))
+    assert torch.equal(after.motion[:, :, 1:], before.motion[:, :, 1:].flip(4))
+    actions = JointActions()
+    bits, turns = actions.to_degrees(before.buttons, before.camera)
+    bits_after, turns_after = actions.to_degrees(after.buttons, after.camera)
+    assert turns[..., 1].any() and np.array_equal(turns_after, turns * [1, -1])
+    assert np.array_equal(bits_after, bits)  # none of these walks sideways; which buttons do is told by their pairs:
+    left, right = (actions.from_factored(np.eye(20, dtype=bool)[BUTTON_INDEX[n]], [5, 5])[0] for n in ("left", "right"))
+    assert mirror_joint(np.array([left]), np.array([60]))[0][0] == right
+
+    half = SequenceLoader([Source(episodes)], 4, 8, 0, Variation(mirror=0.5))
+    flipped: dict[tuple[int, int], set[bool]] = {}
+    for step in range(half.steps_an_epoch):
+        ours, theirs = half.draw(step), plain.draw(step)
+        order = theirs.images[:, :, 0, 0, 1]
+        for slot in range(4):
+            for at in range(8):
+                same = torch.equal(ours.images[slot, at], theirs.images[slot, at])
+                flipped.setdefault((slot, int(order[slot, at])), set()).add(same)
+    assert {len(ways) for ways in flipped.values()} == {1}  # never turned in the middle of an episode
+    assert len({way for ways in flipped.values() for way in ways}) == 2
 
 
 def test_null_actions_are_dropped_masked_or_kept() -> None:

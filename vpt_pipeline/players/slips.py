@@ -9,7 +9,8 @@ import numpy as np
 
 from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
-KINDS = ("look", "dig", "stray", "slot")
+KINDS = {"look": 0.3, "dig": 0.4, "stray": 0.2, "slot": 0.1}
+"""Their shares."""
 
 
 class Slips:
@@ -32,7 +33,7 @@ class Slips:
 
     def _begin(self) -> None:
         rng = self._rng
-        kind = KINDS[int(rng.integers(len(KINDS)))]
+        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
         self._keys, self._turn = frozenset(), (0.0, 0.0)
         if kind == "look":
             self._left = int(rng.integers(5, 13))
