@@ -51,7 +51,9 @@ class Args:
     precision: Precision = "float32"
     steps: int = 1500
     """Of each prior's training."""
-    batch: int = 8
+    batch: int = 32
+    chunk: int = 16
+    """Short chunks of many episodes: what lies beside each other in time tells nearly the same."""
     learning_rate: float = 1e-3
     colour: float = 0.1
     pixels: int = 3
@@ -87,10 +89,11 @@ def trained(folder: Path, episodes: list[Episode], judged: SequenceLoader, args:
     config = preset(args.preset)
     torch.manual_seed(0)
     training = replace(
-        RECIPES["scratch"], steps=args.steps, batch=args.batch, learning_rate=args.learning_rate, average=0.995,
+        RECIPES["scratch"], steps=args.steps, batch=args.batch, chunk=args.chunk,
+        learning_rate=args.learning_rate, average=0.995,
         precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
     )  # fmt: skip
-    loader = SequenceLoader([Source(episodes)], training.batch, config.chunk, training.seed, training.variation)
+    loader = SequenceLoader([Source(episodes)], training.batch, training.chunk, training.seed, training.variation)
     policy = Policy(config)
     begin_with_frequencies(policy, episodes)
     cloner = Cloner(folder, policy, training, loader)

@@ -38,7 +38,9 @@ class Args:
     out: Path = Path("runs/prior_tasks")
     steps: int = 600
     """Of each fine-tuning."""
-    batch: int = 8
+    batch: int = 32
+    chunk: int = 16
+    """Short chunks of many episodes: what lies beside each other in time tells nearly the same."""
     learning_rate: float = 3e-4
     colour: float = 0.1
     pixels: int = 3
@@ -61,7 +63,7 @@ def main(args: Args) -> None:
         player[task] = f"scripted:{meta['player']}"
         tuned[task] = args.out / task
         config = TrainPriorConfig(
-            (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995,
+            (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995, chunk=args.chunk,
             learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
             precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
         )  # fmt: skip

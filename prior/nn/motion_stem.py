@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from data.motion import CHANNELS
 from prior.nn.impala import ResidualBlock
 from prior.nn.layers import conv, dense
+from prior.nn.pixels import pixel_pairs
 
 
 class GlobalMotion(nn.Module):
@@ -94,13 +95,11 @@ class MotionStem(nn.Module):
         """
         device, dtype = shown_NHWC.device.type, self.direct.weight.dtype
         if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)  # whole numbers up to 256 are exact in bfloat16
-        motion, shown, neighbour = motion_NChw.to(dtype), shown_NHWC.to(dtype), neighbour_NHWC.to(dtype)
-        change = neighbour - shown if ahead else shown - neighbour
-        shown, change = shown.mul(1 / 255).sub_(0.5), change.mul_(4 / 255)
+            dtype = torch.get_autocast_dtype(device)
+        motion = motion_NChw.to(dtype)
 
-        def pair(part: slice) -> Tensor:  # channels-last in memory, the faster layout on CPUs
-            return torch.cat([shown[..., part], change[..., part]], -1).permute(0, 3, 1, 2)
+        def pair(part: slice) -> Tensor:
+            return pixel_pairs(shown_NHWC[..., part], neighbour_NHWC[..., part], ahead, dtype)
 
         joined = torch.cat([F.relu(self.patches(pair(slice(0, 3)))), F.relu(self.flow(motion))], 1)
         seen = self.dense(self.blocks(joined).flatten(1)) + self.direct(motion.flatten(1)) + self.whole(motion)

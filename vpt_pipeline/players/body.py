@@ -20,6 +20,9 @@ EYE_HEIGHT = 1.625
 ANSWER_FRAMES = 8
 """Frames that a script waits for the game's answer to a question."""
 
+NOTICED = 0.5
+"""Chance in each frame to notice that the wrong tool is in hand."""
+
 Script = Generator[Action, None, None]
 NOTHING: frozenset[str] = frozenset()
 MOVEMENT = frozenset({"forward", "back", "left", "right"})
@@ -48,6 +51,7 @@ class Body:
         self._keys = Keys(style, rng)
         self.habits = Habits(style, rng)
         self._slips = Slips(style, rng)
+        self.tool = ""  # part of the name of what is to be in hand, whatever goes on; "": anything
         self._walked = 0  # frames in a row that forward was held and the player moved
         self._on_ground = 0  # frames in a row at the same height
         self.still_frames = 0  # frames in a row without getting on
@@ -124,7 +128,7 @@ class Body:
         """One frame: hold ``keys``, bring the view towards ``gaze`` (or ``push`` it); ``free`` habits may join in."""
         if (slip := self._slips.next()) is not None:
             return Action(self._keys.settle(set(slip[0])), self._mouse.push(*slip[1]))
-        wanted = set(keys)
+        wanted = set(keys) | self._wrong_tool()
         walking = self._walked >= 4 and "forward" in wanted
         wanted |= self.habits.buttons(free, "forward" in wanted, walking, self.grounded, self.truth["hotbar"])
         if gaze is not None and self.habits.is_glancing:
@@ -138,6 +142,13 @@ class Body:
         else:
             camera = self._mouse.rest(moving=bool(MOVEMENT & wanted))
         return Action(self._keys.settle(wanted), camera)
+
+    def _wrong_tool(self) -> set[str]:
+        """The key that brings the tool to the hand, once it is noticed that another is there."""
+        slot = self.slot_of(self.tool) if self.tool else None
+        if slot is None or slot == self.truth["hotbar"] or self.truth["gui_open"] or not self.chance(NOTICED):
+            return set()
+        return {f"hotbar.{slot + 1}"}
 
     def ask(
         self, op: str, *, keys: Iterable[str] = (), gaze: tuple[float, float] | None = None, **question: Any
@@ -181,7 +192,8 @@ class Body:
             yield self.frame(held, gaze, tolerance=within, haste=haste)
 
     def select(self, slot: int, also: Iterable[str] = ()) -> Script:
-        """Bring a hotbar slot (0-8) to the hand by its key."""
+        """Bring a hotbar slot (0-8) to the hand by its key, and let it be."""
+        self.tool = ""
         if self.truth["hotbar"] != slot:
             yield from self.tap(f"hotbar.{slot + 1}", also)
 

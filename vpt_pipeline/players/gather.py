@@ -46,14 +46,17 @@ def dug_at(body: Body, target: Sequence[float]) -> bool:
 
 
 def take_tool(body: Body, part: str) -> Script:
-    """Bring the tool to the hand, as most people do most of the time."""
+    """Bring the tool to the hand, as most people do most of the time; single-minded players keep it there."""
+    if body.style.single_minded:
+        body.tool = part
+        return
     slot = body.slot_of(part) if part else None
-    if slot is not None and (body.style.single_minded or body.chance(0.9)):
+    if slot is not None and body.chance(0.9):
         yield from body.select(slot)
 
 
-def dig(body: Body, target: Vector, patience: int, tool: str = "") -> Generator[Action, None, bool]:
-    """Look at a node and hold attack until it breaks. Returns whether it did. tool: what single-minded players keep in hand."""
+def dig(body: Body, target: Vector, patience: int) -> Generator[Action, None, bool]:
+    """Look at a node and hold attack until it breaks. Returns whether it did."""
     aim = (
         target[0] + body.between(-0.15, 0.15),
         target[1] + body.between(-0.2, 0.1),
@@ -68,8 +71,6 @@ def dig(body: Body, target: Vector, patience: int, tool: str = "") -> Generator[
     if body.away(aim) > ARM + 0.6:
         return False
     for frame in range(patience):
-        if body.style.single_minded:
-            yield from take_tool(body, tool)
         yield body.frame(("attack",), body.gaze_at(aim), tolerance=4.0)
         if dug_at(body, target):
             yield from body.wait(_late(body), ("attack",))
@@ -153,7 +154,7 @@ def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
         tried.add((int(target[0]), int(target[1]), int(target[2])))
         if body.away(target) > ARM and not (yield from go_beside(body, target)):
             continue
-        if (yield from dig(body, target, quarry.patience, quarry.tool)):
+        if (yield from dig(body, target, quarry.patience)):
             done += 1
             if not body.style.single_minded and body.chance(0.35):
                 yield from step_back(body)

@@ -117,6 +117,7 @@ def freeplay(body: Body) -> Script:
         longing = {name: min(4.0, longing[name] + weights[name] / 10) for name in weights}
         longing[chosen] = 0.1
         patience = int(body.rng.integers(80, 180)) if chosen in _LOSES_PATIENCE else ENDLESS
+        body.tool = ""
         yield from islice(_FREEPLAY[chosen][1](body), patience)
         yield body.frame()
 
