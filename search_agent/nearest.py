@@ -15,6 +15,8 @@ SAMPLES = 256
 """Frames whose nearest neighbours tell what is usual."""
 CLOSE = 10
 """Frames of one demonstration that lie no further apart are one situation."""
+PASSES = 3
+"""Times that a search looks on without the demonstrations that have had their share."""
 
 
 class DemoSearcher:
@@ -30,7 +32,11 @@ class DemoSearcher:
 
     def _usual(self) -> float:
         """The median, over frames, of the distance to the nearest frame of another demonstration (of the same one, far off in
-        time, where there is no other)."""
+        time, where there is no other).
+
+        Never less than a quarter of a frame's way to the next: of demonstrations that are there twice, under two names, all
+        have a neighbour at no distance, and any play would count as diverged.
+        """
         ends = np.cumsum([len(demo) for demo in self._demos])
         found = []
         for row in np.unique(np.linspace(0, ends[-1] - 1, min(SAMPLES, int(ends[-1]))).astype(int)):
@@ -45,25 +51,47 @@ class DemoSearcher:
                 nearest = self.index.search(latent, without_rows=[away])
             found += nearest.distances.tolist()
         # Of one demonstration that is too short to tell: some frames' way.
-        return float(np.median(found)) if found else 4 * self._step()
+        return max(float(np.median(found)), 0.25 * self._step()) if found else 4 * self._step()
 
     def _step(self) -> float:
-        latents = np.asarray(self._demos[0].latents, np.float32)
-        return float(np.abs(np.diff(latents, axis=0)).mean()) if len(latents) > 1 else 1.0
+        """How far a frame is from the next one, in the median over some of each demonstration's frames."""
+        steps = []
+        for demo in self._demos:
+            for row in np.unique(np.linspace(0, len(demo) - 2, max(1, SAMPLES // len(self._demos))).astype(int)):
+                if row >= 0 and len(demo) > 1:
+                    near = np.asarray(demo.latents[row : row + 2], np.float32)
+                    steps.append(float(np.abs(near[1] - near[0]).mean()))
+        return (float(np.median(steps)) if steps else 0.0) or 1.0
 
     def search(self, latent: NDArray[np.float32], count: int, extra: Mapping[int, NDArray[np.float32]]) -> list[Match]:
-        """See :class:`search_agent.agent.Searcher`. Of frames that follow each other only the best one counts."""
-        near = self.index.search(latent, k=16 * count)
-        matches = [
-            Match(int(demo), int(row), float(distance))
-            for demo, row, distance in zip(near.segments, near.rows, near.distances, strict=True)
-        ]
-        matches.sort(key=lambda m: m.distance + float(extra[m.demo][m.row] if m.demo in extra else 0))
-        kept: list[Match] = []
-        for match in matches:
-            if not any(match.demo == other.demo and abs(match.row - other.row) <= CLOSE for other in kept):
-                kept.append(match)
-        return kept[:count]
+        """See :class:`search_agent.agent.Searcher`. Of frames that follow each other only the best one counts, and no
+        demonstration has more than its share of the situations (two in any case), as long as others have any."""
+        share = max(2, -(-count // len(self._demos)))
+        kept, full = list[Match](), set[int]()
+        for _ in range(PASSES):
+            before = len(full)
+            for match in self._near(latent, 16 * count, full, extra):
+                mine = [other for other in kept if other.demo == match.demo]
+                if len(mine) < share and all(abs(match.row - other.row) > CLOSE for other in mine):
+                    kept.append(match)
+                    if len(mine) + 1 == share:
+                        full.add(match.demo)
+            if len(kept) >= count or len(full) in (before, len(self._demos)):
+                break
+        return sorted(kept, key=lambda match: match.cost)[:count]
+
+    def _near(
+        self, latent: NDArray[np.float32], count: int, without: set[int], extra: Mapping[int, NDArray[np.float32]]
+    ) -> list[Match]:
+        """The nearest frames, by cost."""
+        near = self.index.search(latent, k=count, without_segments=without)
+        matches = []
+        for demo, row, distance in zip(
+            near.segments.tolist(), near.rows.tolist(), near.distances.tolist(), strict=True
+        ):
+            cost = distance + float(extra[demo][row] if demo in extra else 0)
+            matches.append(Match(demo, row, distance, cost))
+        return sorted(matches, key=lambda match: match.cost)
 
     def distance(self, latent: NDArray[np.float32], demo: int, row: int) -> float:
         """See :class:`search_agent.agent.Searcher`."""

@@ -7,11 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.actions import Action
-from search_agent.agent import Pitch, SearchRules, SearchSettings, SearchStep, copied_action
+from search_agent.agent import SearchRules, SearchSettings, SearchStep, describe
 from search_agent.demos import Demo, DemoSet
 from search_agent.encoder import Encoder, PolicyEncoder, hash_of
 from search_agent.nearest import DemoSearcher
+from search_agent.pitch import Pitch, copied_action
+from search_agent.wishes import TextWishes, hopes, without_embeddings
 
 LOOK_EVERY = 10
 """Frames between two looks at whether `demos.toml` has changed."""
@@ -34,8 +39,12 @@ def encoder_of(demos: DemoSet) -> Encoder:
     return PolicyEncoder(info.source, seen=info.seen)
 
 
+NOTHING = Action()
+"""What is done where no demonstration is left to copy."""
+
+
 class SearchAgent:
-    """Plays a set of demonstrations; ``step`` tells what was copied last.
+    """Plays a set of demonstrations; ``step`` tells what was copied last, None where nothing is left to copy.
 
     tags: copy only demonstrations with one of them. encoder: the set's own if None. Raises ValueError for a set that was made
     with another model, or without a usable demonstration.
@@ -50,17 +59,89 @@ class SearchAgent:
     ) -> None:
         self.set, self.tags, self.settings = demos, tuple(tags), settings or SearchSettings()
         self.encoder, self.problems = encoder or encoder_of(demos), list[str]()
-        self._stamp = demos.stamp
-        self._take(chosen(self._listed(), self.tags))
+        self._wish: NDArray[np.floating] | None = None
+        self._texts: TextWishes | None = None
+        self._stamp, self._listing = demos.stamp, demos.read()
+        self._take(self._usable())
         self.reset()
 
-    def _listed(self) -> list[Demo]:
-        listing = self.set.read()
-        self.problems = listing.problems
-        return list(listing.demos.values())
+    def _usable(self) -> list[Demo]:
+        """Those to copy, of what was last read; with a wish, only those that can be compared with it. Raises ValueError if
+        there are none."""
+        self.problems = list(self._listing.problems)
+        found = chosen(list(self._listing.demos.values()), self.tags)
+        if self._wish is None:
+            return found
+        known = [demo for demo in found if demo.goals is not None]
+        lacking = [demo.name for demo in found if demo.goals is None]
+        if lacking:
+            told = (
+                f"{self.set.folder}: {len(lacking)} of {len(found)} demonstrations have no embeddings to compare a wish with "
+                f"({', '.join(lacking)[:80]}); {without_embeddings(self.set)}"
+            )
+            if not known:
+                raise ValueError(told)
+            self.problems.append(told)
+        return known
 
     def _take(self, demos: list[Demo]) -> None:
-        self.demos, self._searcher = demos, DemoSearcher(demos)
+        self.demos = demos
+        self._searcher = DemoSearcher(demos) if demos else None
+        self._hopes = self._hoped(demos)
+
+    def _hoped(self, demos: list[Demo]) -> list[NDArray[np.float32]] | None:
+        return None if self._wish is None or not demos else hopes(demos, self._wish, self.settings.ahead)
+
+    def _has(self, demos: list[Demo]) -> bool:
+        """Whether it copies just these already."""
+        return len(demos) == len(self.demos) and all(
+            new.latents is old.latents for new, old in zip(demos, self.demos, strict=True)
+        )
+
+    def want(self, wish: NDArray[np.floating] | None) -> None:
+        """What is wished for from now on: a vector (G,) in the space of the set's embeddings, or None for whatever comes. Also
+        in the middle of an episode, and it stays over episodes.
+
+        Raises ValueError for a wish of another size, and for a set whose demonstrations have no embeddings.
+        """
+        before, self._wish = self._wish, None if wish is None else np.asarray(wish)
+        try:
+            demos = self._usable()
+            hoped = self._hoped(demos)
+        except ValueError:
+            self._wish = before
+            raise
+        if self.rules is None or not self._has(demos):
+            self._change(demos)
+        else:
+            self._hopes = hoped
+            self.rules.want(hoped)
+
+    def require(self, tags: Sequence[str]) -> None:
+        """Raises ValueError where no demonstration with one of these tags (none: any) is enabled."""
+        chosen(list(self._listing.demos.values()), tags)
+
+    def choose(self, tags: Sequence[str]) -> None:
+        """Copy only demonstrations with one of these tags from now on (none: any), wherever they lead: a wish ends. Also in the
+        middle of an episode, and it stays over episodes. Raises ValueError where there are none; then all stays as it was."""
+        before, self.tags, self._wish = (self.tags, self._wish), tuple(tags), None
+        try:
+            demos = self._usable()
+        except ValueError:
+            self.tags, self._wish = before
+            raise
+        if not self._has(demos):
+            self._change(demos)
+        elif self.rules is not None and self._hopes is not None:
+            self._hopes = None
+            self.rules.want(None)
+
+    def want_text(self, text: str) -> None:
+        """:meth:`want` in words; an empty text wishes for nothing. Raises ValueError also where the set's embedder is gone."""
+        if not text.strip():
+            return self.want(None)
+        self._texts = self._texts or TextWishes(self.set)
+        return self.want(self._texts.wish(text))
 
     def reset(self, observation: Mapping[str, Any] | None = None) -> None:
         """An episode begins."""
@@ -69,18 +150,30 @@ class SearchAgent:
         self._begin()
 
     step: SearchStep | None
+    rules: SearchRules | None
 
     def _begin(self) -> None:
-        self.rules = SearchRules(self.demos, self._searcher, self.settings)
         self._pitch = Pitch(self.demos, self.settings.turn)
+        self.rules = None
+        if self._searcher is not None:
+            self.rules = SearchRules(self.demos, self._searcher, self.settings)
+            self.rules.want(self._hopes)
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         """The action on seeing ``observation["pov"]``, uint8 (H, W, 3)."""
         if self._frames % LOOK_EVERY == 0:
             self._notice_changes()
         self._frames += 1
-        self.step = self.rules.step(self._stream.look(observation["pov"]))
+        latent = self._stream.look(observation["pov"])  # also where nothing is copied: it remembers
+        if self.rules is None:
+            self.step = None
+            return NOTHING
+        self.step = self.rules.step(latent)
         return copied_action(self.demos[self.step.demo], self.step.demo, self.step.row, self._pitch)
+
+    def told(self) -> dict[str, Any]:
+        """Of the latest action, as a line of a log."""
+        return describe(self.step, self.demos)
 
     def _notice_changes(self) -> None:
         stamp = self.set.stamp
@@ -88,16 +181,31 @@ class SearchAgent:
             return
         self._stamp = stamp
         try:
-            demos = chosen(self._listed(), self.tags)
-        except ValueError as error:  # half-written by hand, or all disabled: go on with what was there
+            self._listing = self.set.read()
+        except ValueError as error:  # somebody is still typing: go on with what was there
             self.problems = [str(error)]
             return
+        try:
+            demos = self._usable()
+        except ValueError as error:  # what is out of the set must not be copied, even where nothing else is left
+            self.problems.append(str(error))
+            demos = []
+        if not self._has(demos):
+            self._change(demos)
+
+    def _change(self, demos: list[Demo]) -> None:
+        """Copy these from now on."""
         own = self._pitch.own
         self._take(demos)
         self._begin()
         self._pitch.own = own
 
 
-def open_agent(folder: Path, tags: Sequence[str] = (), settings: SearchSettings | None = None) -> SearchAgent:
-    """The agent of a set."""
-    return SearchAgent(DemoSet(folder), None, tags, settings)
+def open_agent(
+    folder: Path, tags: Sequence[str] = (), settings: SearchSettings | None = None, text: str = ""
+) -> SearchAgent:
+    """The agent of a set. text: what it is to do, in words; "": whatever is demonstrated."""
+    agent = SearchAgent(DemoSet(folder), None, tags, settings)
+    if text:
+        agent.want_text(text)
+    return agent

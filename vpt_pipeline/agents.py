@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from data.actions import Action
 from data.joint_actions import BUTTON_CHOICES, JointActions
+from data.resample import TICK_RATE
 from prior.text.locate import is_follower
 from vpt_pipeline.envs import MINERL
 from vpt_pipeline.players import STYLES, player_of
+from vpt_pipeline.prompts import TEXT, VIDEO, AskedAgent, split_clip, split_schedule
+from vpt_pipeline.rollout_models import Models
+
+if TYPE_CHECKING:
+    from search_agent.wishes import TextWishes
 
 
 class Agent(Protocol):
@@ -85,11 +95,10 @@ class Acting:
 class PriorAgent:
     """A policy of `vpt train-prior`, or a published one."""
 
-    def __init__(self, source: str, seed: int, how: Acting) -> None:
+    def __init__(self, source: str, seed: int, how: Acting, models: Models) -> None:
         from prior.agent import PolicyAgent
-        from prior.checkpoint import from_pretrained
 
-        policy = from_pretrained(source)
+        policy = models.policy(source)
         self._agent = PolicyAgent(policy, seed=seed, **how.drawing)
 
     def reset(self, observation: Mapping[str, Any]) -> None:
@@ -99,63 +108,96 @@ class PriorAgent:
         return self._agent.act(observation)
 
 
-class TextAgent:
-    """A policy of `vpt train-text`, asked for something in words; the empty text asks for nothing."""
+class TextAgent(AskedAgent):
+    """A policy of `vpt train-text`: asked for something in words, or by a moment of a video."""
 
-    def __init__(self, folder: Path, text: str, seed: int, how: Acting) -> None:
+    def __init__(self, source: str, seed: int, how: Acting, models: Models) -> None:
         from prior.text.agent import GuidedAgent
-        from prior.text.follower import load_follower
 
-        follower = load_follower(folder)
-        self._agent = GuidedAgent(follower.policy, scale=how.guidance if text else 0.0, seed=seed, **how.drawing)
-        self._agent.set_goal(follower.goal_of_text(text) if text else None)
+        name, then = split_schedule(source)
+        asked = split_text(name)
+        assert asked is not None
+        self._follower = models.follower(asked[0])
+        self._agent = GuidedAgent(self._follower.policy, scale=how.guidance, seed=seed, **how.drawing)
+        super().__init__(self._agent, asked[1], then)
 
-    def reset(self, observation: Mapping[str, Any]) -> None:
-        self._agent.reset()
+    def _meaning(self, wish: str) -> NDArray[np.float32] | None:
+        if wish.startswith(VIDEO):
+            return self._follower.goal_of_clip(*split_clip(wish))
+        return self._follower.goal_of_text(wish.removeprefix(TEXT)) if wish else None
 
-    def act(self, observation: Mapping[str, Any]) -> Action:
-        return self._agent.act(observation)
+    def _heed(self, meaning: NDArray[np.float32] | None) -> None:
+        self._agent.set_goal(meaning)
 
 
 def split_text(source: str) -> tuple[Path, str] | None:
-    """FOLDER or FOLDER:TEXT -> both, where FOLDER is one of `vpt train-text`; None where it is not."""
+    """FOLDER or FOLDER:TEXT -> both, where FOLDER is one of `vpt train-text`; None where it is not. What is asked for later
+    on is left out. Raises ValueError where a text of nothing is given."""
+    source = split_schedule(source)[0]
     if is_follower(Path(source)):
         return Path(source), ""
     folder, _, text = source.partition(":")
-    return (Path(folder), text.strip()) if text.strip() and is_follower(Path(folder)) else None
+    if not is_follower(Path(folder)):
+        return None
+    if not text.strip():
+        raise ValueError(
+            f"{source!r}: the text after the colon is empty; expected what is to be done, such as {folder}:'chop down a tree', "
+            f"or {folder} alone, which is asked for nothing"
+        )
+    return Path(folder), text.strip()
 
 
-class DemoAgent:
-    """The search agent with a set of `vpt index`. source: SET, or SET:TAG,TAG to copy only demonstrations with these tags."""
+class DemoAgent(AskedAgent):
+    """The search agent with a set of `vpt index`: asked for demonstrations by tags, or for something in words or by a moment of
+    a video, which it then seeks among the demonstrations that it copies."""
 
-    def __init__(self, source: str) -> None:
-        from search_agent.session import open_agent
+    def __init__(self, source: str, models: Models) -> None:
+        from search_agent.demos import DemoSet
+        from search_agent.session import SearchAgent
 
         folder, tags = split_tags(source)
-        self._agent = open_agent(folder, tags)
+        demos = DemoSet(folder)
+        self._agent = SearchAgent(demos, models.encoder(demos), tags)
+        self._space: TextWishes | None = None
+        super().__init__(self._agent, ",".join(tags), split_schedule(source)[1])
 
-    def reset(self, observation: Mapping[str, Any]) -> None:
-        self._agent.reset()
+    def _meaning(self, wish: str) -> list[str] | NDArray[np.float32]:
+        from search_agent.wishes import TextWishes
 
-    def act(self, observation: Mapping[str, Any]) -> Action:
-        return self._agent.act(observation)
+        if not wish.startswith((TEXT, VIDEO)):
+            tags = tags_of(wish)
+            self._agent.require(tags)
+            return tags
+        self._space = self._space or TextWishes(self._agent.set)
+        if wish.startswith(TEXT):
+            return self._space.wish(wish.removeprefix(TEXT))
+        return self._space.wish_of_clip(*split_clip(wish))
+
+    def _heed(self, meaning: list[str] | NDArray[np.float32]) -> None:
+        if isinstance(meaning, list):
+            self._agent.choose(meaning)
+        else:
+            self._agent.want(meaning)
 
     def told(self) -> dict[str, Any]:
-        from search_agent.agent import describe
-
-        assert self._agent.step is not None  # asked after an action
-        return describe(self._agent.step, self._agent.demos)
+        return self._agent.told()
 
 
 class ZipDemoAgent:
     """The same sets by ZIP's published rules, whose limits suit latents of VPT's foundation-model-1x."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, models: Models) -> None:
         from search_agent.demos import DemoSet
         from search_agent.zip_agent import ZipAgent
 
+        if split_schedule(source)[1]:
+            raise ValueError(
+                f"agent {ZIP}{source}: by the published rules it plays the same demonstrations to the end; leave out what is "
+                "asked for later, or play it by our own rules"
+            )
         folder, tags = split_tags(source)
-        self._agent = ZipAgent(DemoSet(folder), tags=tags)
+        demos = DemoSet(folder)
+        self._agent = ZipAgent(demos, models.encoder(demos), tags)
 
     def reset(self, observation: Mapping[str, Any]) -> None:
         self._agent.reset()
@@ -164,21 +206,89 @@ class ZipDemoAgent:
         return self._agent.act(observation)
 
 
-ZIP = "zip_2022:"
-"""Before a set: play it by ZIP's published rules."""
+class TsDemoAgent(AskedAgent):
+    """Sets with embeddings by TS-BC's published rules: asked from the start, in words or by a moment of a video."""
+
+    def __init__(self, source: str, seed: int, models: Models) -> None:
+        from search_agent.demos import DemoSet
+        from search_agent.ts_agent import TsAgent
+        from search_agent.wishes import TextWishes
+
+        folder, tags = split_tags(source)
+        then = split_schedule(source)[1]
+        if not then or then[0].frame:
+            raise ValueError(
+                f"agent {TS}{source}: by TS-BC's rules it searches towards a goal; ask it for something from the start, such "
+                f"as --text 'chop down a tree', or {TS}{source}; 0: chop down a tree"
+            )
+        demos, self._seed = DemoSet(folder), seed
+        self._agent = TsAgent(demos, models.encoder(demos), tags)
+        self._space = TextWishes(demos)
+        super().__init__(self._agent, then[0].wish, then[1:])
+
+    def _meaning(self, wish: str) -> NDArray[np.float32]:
+        if wish.startswith(VIDEO):
+            return self._space.wish_of_clip(*split_clip(wish))
+        return self._space.wish(wish.removeprefix(TEXT), self._seed)
+
+    def _heed(self, meaning: NDArray[np.float32]) -> None:
+        self._agent.want(meaning)
+
+
+ZIP, TS = "zip_2022:", "ts_bc_2024:"
+"""Before a set: play it by the published rules of ZIP, or of TS-BC."""
+
+
+def set_of(source: str) -> str:
+    """A set's name, with its tags and what is asked for, without the rules that it is played by."""
+    return source.removeprefix(ZIP).removeprefix(TS)
 
 
 def split_tags(source: str) -> tuple[Path, list[str]]:
-    """A set's folder and the tags behind it."""
-    if Path(source).is_dir() or ":" not in source:
+    """A set's folder and the tags behind it; what is asked for later on is left out."""
+    source = split_schedule(source)[0]
+    if ":" not in source or _there(Path.is_dir, Path(source)):
         return Path(source), []
     folder, _, tags = source.rpartition(":")
-    return Path(folder), [tag for tag in tags.split(",") if tag]
+    return Path(folder), tags_of(tags)
+
+
+def tags_of(text: str) -> list[str]:
+    """``logs, dirt`` -> both."""
+    return [tag.strip() for tag in text.split(",") if tag.strip()]
 
 
 def is_set(source: str) -> bool:
     """Whether it names a set of demonstrations, by whichever rules."""
-    return (split_tags(source.removeprefix(ZIP))[0] / "set.json").is_file()
+    return _there(Path.is_file, split_tags(set_of(source))[0] / "set.json")
+
+
+def _there(check: Callable[[Path], bool], path: Path) -> bool:
+    """A check of a path; False also where a long text is no name of a file."""
+    with suppress(OSError):
+        return check(path)
+    return False
+
+
+def can_be_asked(name: str) -> bool:
+    """Whether it names an agent that can be asked for something."""
+    return not name.startswith(ZIP) and (is_set(name) or split_text(name) is not None)
+
+
+LONGEST_LABEL = 60
+"""Characters: files have names of at most 255 bytes."""
+
+
+def label_of(name: str) -> str:
+    """A short name for tables and files: the end of the path, and what is asked for."""
+    head, then = split_schedule(name)
+    folder, _, wish = head.partition(":") if split_text(head) else (head, "", "")
+    parts = ["-".join(part for part in Path(folder).parts[-2:] if part not in ("/", "runs")), wish]
+    parts += [f"{one.frame / TICK_RATE:g}s {one.wish}" for one in then]
+    label = re.sub(r"[:/\\\s]+", lambda found: " " if found[0].isspace() else "-", "-".join(filter(None, parts)))
+    if len(label) <= LONGEST_LABEL:
+        return label
+    return f"{label[:LONGEST_LABEL]}~{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def make_agent(
@@ -188,14 +298,17 @@ def make_agent(
     task: str,
     seed: int,
     how: Acting = Acting(),
+    models: Models | None = None,
 ) -> Agent:
     """``random``, ``scripted`` or ``scripted:STYLE``, a policy (a folder or file), one that follows texts
     (FOLDER:TEXT; FOLDER alone is asked for nothing), or a set of demonstrations (SET or SET:TAG,
-    with ``zip_2022:`` before it by the published rules).
+    with ``zip_2022:`` or ``ts_bc_2024:`` before it by the published rules). What is asked for later on may follow:
+    ``...; 20: dig dirt``.
 
-    Raises ValueError for anything else.
+    models: what was loaded for agents before, where several play in turn. Raises ValueError for anything else.
     """
     kind, _, style = name.partition(":")
+    models = models or Models()
     if kind == "random":
         return RandomAgent(seed)
     if kind == "scripted":
@@ -208,7 +321,9 @@ def make_agent(
             raise ValueError(f"agent {name!r}: there is no player {style!r}; expected one of {', '.join(STYLES)}")
         return ScriptedAgent(env, game, task, style, seed)
     if is_set(name):
-        return ZipDemoAgent(name.removeprefix(ZIP)) if name.startswith(ZIP) else DemoAgent(name)
-    if (asked := split_text(name)) is not None:
-        return TextAgent(*asked, seed, how)
-    return PriorAgent(name, seed, how)
+        if name.startswith(TS):
+            return TsDemoAgent(set_of(name), seed, models)
+        return ZipDemoAgent(set_of(name), models) if name.startswith(ZIP) else DemoAgent(name, models)
+    if split_text(name) is not None:
+        return TextAgent(name, seed, how, models)
+    return PriorAgent(name, seed, how, models)

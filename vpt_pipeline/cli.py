@@ -9,7 +9,11 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,30 @@ def _run(name: str, verb: Verb, rest: list[str]) -> int:
 
     config = tyro.cli(getattr(module, verb.config), prog=f"vpt {name}", args=rest, description=module.__doc__)
     try:
-        return int(getattr(module, verb.function)(config))
+        with _plain_warnings(name):
+            return int(getattr(module, verb.function)(config))
     except (ValueError, OSError) as error:
         print(f"vpt {name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nvpt {name}: stopped. The same command again goes on where it stopped.", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    """What warns the person is told as errors are, without a place in the code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is UserWarning:
+                print(f"vpt {name}: warning: {message}", file=sys.stderr)
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 if __name__ == "__main__":

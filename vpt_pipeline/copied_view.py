@@ -12,7 +12,7 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -36,6 +36,9 @@ REASONS: dict[str, Colour] = {
 }
 """Why a search happened, as search_agent/agent.py says it, and its colour."""
 
+WISHED: dict[str, Colour] = {"wish": (120, 190, 235), "asked": (235, 170, 120)}
+"""... where something was wished for: the copy no longer led there; something else was asked for."""
+
 _RATE = 20  # of what plays leave behind
 _QUALITY = 24  # as `vpt inspect` writes
 _PAST, _AHEAD = 140, 40  # frames of the curve around now: a search is best understood from what led to it
@@ -46,14 +49,27 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 310.0, 36.0, 116.0  # of the curve, in a pa
 
 @dataclass(frozen=True)
 class Copied:
-    """What one frame copied: frame ``frame`` (at the set's rate) of a demonstration, at ``distance``, which is doubted beyond
-    ``limit``; searched: why it was searched for just now, or nothing."""
+    """What one frame copied: frame ``frame`` (at the set's rate) of a demonstration ("": nothing was left to copy), at
+    ``distance``, which is doubted beyond ``limit``; searched: why it was searched for just now, or nothing. left: where a copy
+    ended, its distance then, if it had one; hope: by how many deviations over chance the copy leads to what is wished for."""
 
     demo: str
     frame: int
     searched: str
     distance: float
     limit: float
+    left: float | None = None
+    hope: float | None = None
+
+    @property
+    def colour(self) -> Colour:
+        """Of why it was searched for."""
+        return (REASONS | WISHED).get(self.searched, TEXT)
+
+    @property
+    def highest(self) -> float:
+        """The most that a curve has to show."""
+        return max(self.distance, self.limit, self.left or 0.0)
 
 
 def copied_log(video: Path) -> Path:
@@ -77,8 +93,9 @@ def read_copied(path: Path) -> list[Copied]:
         try:
             row = json.loads(line)
             one = Copied(
-                str(row["demo"]), int(row["frame"]), str(row["searched"]), float(row["distance"]), float(row["limit"])
-            )
+                str(row["demo"]), int(row["frame"]), str(row["searched"]), float(row["distance"]), float(row["limit"]),
+                *(None if row.get(name) is None else float(row[name]) for name in ("left", "hope")),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}:{number}: not what `vpt play SET` writes ({error!r}); play again") from error
         found.append(one)
@@ -102,9 +119,9 @@ def view_pictures(video: Path, videos: Mapping[str, Path], rate: int) -> Iterato
         height = round(reader.info.height * VIEW_WIDTH / reader.info.width / 2) * 2
         size = (VIEW_WIDTH, height)
         demos = DemoFrames(((one.demo, one.frame) for one in log), videos, rate, size, BACKGROUND)
-        top = 1.08 * max(max(one.distance, one.limit) for one in log)
+        top = 1.08 * max(one.highest for one in log)
         for now, frame in zip(range(len(log)), reader, strict=False):
-            theirs = demos.picture(log[now].demo, log[now].frame)
+            theirs = demos.picture(log[now].demo, log[now].frame) if log[now].demo else "nothing is left to copy"
             shown = missing(theirs, size) if isinstance(theirs, str) else theirs
             yield _draw(fitted(frame.rgb, size, BACKGROUND), shown, log, now, rate, top or 1.0, actions)
 
@@ -128,20 +145,26 @@ def _draw(
     view: Picture, theirs: Picture, log: Sequence[Copied], now: int, rate: int, top: float, actions: LabelView
 ) -> Picture:
     search = next(past for past in range(now, -1, -1) if log[past].searched or past == 0)
-    why = log[search].searched
-    colour = REASONS.get(why, TEXT)
     if now - search < _FLASH:
         theirs = theirs.copy()
-        cv2.rectangle(theirs, (0, 0), (theirs.shape[1] - 1, theirs.shape[0] - 1), colour, 8)
+        cv2.rectangle(theirs, (0, 0), (theirs.shape[1] - 1, theirs.shape[0] - 1), log[search].colour, 8)
     title = _title(log[now], now, rate)
     both = np.concatenate([title, np.concatenate([view, theirs], 1)])
     status = (
-        f"copied for {(now - search) / _RATE:.2f} s, since the search at {_clock(search, _RATE)} ({why or 'not told'})"
+        f"copied for {(now - search) / _RATE:.2f} s, since the search at {_clock(search, _RATE)} ({_why(log[search])})"
     )
+    if (hope := log[now].hope) is not None:
+        status += f"; it leads to the wish {abs(hope):.1f} deviations {'better' if hope > 0 else 'worse'} than chance"
     picture = compose(both, (actions.panel("what it does", now if now < len(actions) else None),), status)
     curve = draw_curve(log, now, top)
     picture[-len(curve) :, VIEW_WIDTH:] = curve
     return picture
+
+
+def _why(search: Copied) -> str:
+    """Why there was a search, and how far away the copy before was by then."""
+    at = "" if search.left is None else f", at {search.left:.3g}"
+    return f"{search.searched or 'not told'}{at}"
 
 
 def _title(copied: Copied, now: int, rate: int) -> Picture:
@@ -186,15 +209,18 @@ def draw_curve(log: Sequence[Copied], now: int, top: float) -> Picture:
                 canvas.text(_clock(frame, _RATE)[:-3], x(frame), _BOTTOM + 8, 6.5, DIM, align=0.5)
     _draw_searches(canvas, log, shown, x)
     for frame in shown:
-        one, after = log[frame], log[min(frame + 1, len(log) - 1)]
+        one, after = log[frame], log[frame + 1] if frame + 1 < len(log) else replace(log[frame], searched="")
         canvas.line((x(frame), y(one.limit)), (x(frame + 1), y(one.limit)), CHIP_TEXT, 1)
-        to = one if after.searched else after  # the next copy's distance has nothing to do with this one's
-        low, high = sorted((one.distance, to.distance))
-        canvas.line((x(frame), y(one.distance)), (x(frame + 1), y(to.distance)), WRONG if low > one.limit else LIT, 1.8)
+        # Where it was searched, this copy's distance ended at what it was left for; the next copy's is another matter.
+        to = (one.distance if after.left is None else after.left) if after.searched else after.distance
+        low, high = sorted((one.distance, to))
+        canvas.line((x(frame), y(one.distance)), (x(frame + 1), y(to)), WRONG if low > one.limit else LIT, 1.8)
         if low <= one.limit < high:  # it passes the limit between two frames
-            share = (one.limit - one.distance) / (to.distance - one.distance)
-            above = frame + (to.distance > one.distance)
+            share = (one.limit - one.distance) / (to - one.distance)
+            above = frame + (to > one.distance)
             canvas.line((x(frame + share), y(one.limit)), (x(above), y(high)), WRONG, 1.8)
+        if after.searched and after.left is not None:
+            canvas.circle((x(frame + 1), y(to)), 2.0, after.colour, None)
     canvas.line((x(now), _TOP - 3), (x(now), _BOTTOM + 3), TEXT, 1.2)
     canvas.circle((x(now), y(log[now].distance)), 2.4, TEXT, None)
     _draw_counts(canvas, Counter(one.searched for one in log[: now + 1] if one.searched))
@@ -205,7 +231,7 @@ def _draw_searches(canvas: Canvas, log: Sequence[Copied], shown: range, x: Calla
     free = _LEFT - 20.0
     for frame in shown:
         if why := log[frame].searched:
-            colour = REASONS.get(why, TEXT)
+            colour = log[frame].colour
             canvas.line((x(frame), _TOP - 5), (x(frame), _BOTTOM), colour, 1)
             if x(frame) - 2 > free:  # where searches follow each other closely, colours have to do
                 wide = canvas.text(why, min(x(frame) - 2, _RIGHT - 3.4 * len(why)), _TOP - 9, 6.5, colour)
@@ -215,7 +241,10 @@ def _draw_searches(canvas: Canvas, log: Sequence[Copied], shown: range, x: Calla
 def _draw_counts(canvas: Canvas, counts: Counter[str]) -> None:
     """How many searches there were until now, each kind in its colour: the marks' legend."""
     left = 10 + canvas.text("searches", 10, 140, 7.5, DIM) + 10
-    for why, colour in REASONS.items():
+    kinds = REASONS
+    if any(counts[why] for why in WISHED):  # there is room for all only where some have never happened
+        kinds = {why: colour for why, colour in (REASONS | WISHED).items() if counts[why]}
+    for why, colour in kinds.items():
         canvas.circle((left + 2.5, 140), 2.5, colour if counts[why] else EDGE, None)
         left += 8 + canvas.text(f"{why} {counts[why]}", left + 8, 140, 7.5, TEXT if counts[why] else DIM) + 10
 

@@ -21,6 +21,7 @@ import tyro
 from rich.table import Table
 
 from search_agent.demos import DEMOS, DemoSet
+from search_agent.wishes import without_embeddings
 from vpt_pipeline.progress import console, say
 
 
@@ -68,11 +69,12 @@ def list_demos(config: ListConfig) -> int:
     """Print the set. 0 if all of it is usable."""
     demos = DemoSet(config.set)
     listing = demos.read()
-    table = Table("name", "enabled", "tags", "seconds", "text", "video")
+    table = Table("name", "enabled", "tags", "seconds", "text", "video", *(["embedded"] if demos.info.embedder else []))
     for demo in listing.demos.values():
         there = "" if demo.video.is_file() else "gone"
         seconds = f"{len(demo) / demos.info.rate:.0f}"
-        table.add_row(demo.name, "yes" if demo.enabled else "no", ", ".join(demo.tags), seconds, demo.text, there)
+        row = [demo.name, "yes" if demo.enabled else "no", ", ".join(demo.tags), seconds, demo.text, there]
+        table.add_row(*row, *(["no" if demo.goals is None else "yes"] if demos.info.embedder else []))
     console.print(table)
     for problem in listing.problems:
         say(f"[yellow]cannot be used:[/yellow] {problem}")
@@ -136,16 +138,19 @@ def merge(config: MergeConfig) -> int:
     ours, theirs = DemoSet(config.set), DemoSet(config.other)
     ours.require(theirs.info)
     listing, there, added = theirs.read(), ours.read().demos, 0
+    embedded = bool(ours.info.embedder) and ours.info.embedder_key == theirs.info.embedder_key
     for demo in listing.demos.values():
         if demo.name in there:
             say(f"[yellow]left out:[/yellow] {config.set} has a demonstration {demo.name}")
             continue
         ours.add(
             demo.name, demo.latents, demo.track, demo.rows, video=demo.video, tags=demo.tags, text=demo.text,
-            enabled=demo.enabled,
+            enabled=demo.enabled, goals=demo.goals if embedded else None,
         )  # fmt: skip
         added += 1
     for problem in listing.problems:
         say(f"[yellow]left out:[/yellow] {problem}")
     say(f"{added} added to {config.set}")
+    if added and ours.info.embedder and not embedded:
+        say(f"[yellow]without embeddings:[/yellow] what was added; {without_embeddings(ours)}")
     return 1 if added < len(listing.demos) or listing.problems else 0

@@ -3,6 +3,7 @@
     vpt evaluate runs/prior random scripted --task travel logs dirt --episodes 30
     vpt evaluate runs/prior random --task freeplay --seconds 60     # all tasks' measures of the same episodes
     vpt evaluate MODEL random --env minerl:MineRLHumanSurvival-v0   # in Minecraft (docs/minerl.md)
+    vpt evaluate MODEL random --workers 16 --cluster auto           # games all over a Ray cluster (docs/cluster.md)
 
 Every agent begins at the same places with the same things in hand. A game that dies is started again; an episode that cannot be
 run counts as that, not as zero. Finished episodes are kept in OUT/episodes.jsonl, so the same command again goes on.
@@ -11,7 +12,8 @@ run counts as that, not as zero. Finished episodes are kept in OUT/episodes.json
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,18 +21,27 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from data.files import write_json_atomic
-from vpt_pipeline.agents import Acting, is_set, split_text
+from vpt_pipeline.agents import Acting, is_set, label_of, split_text
 from vpt_pipeline.envs import MINERL, native_size, require_game
-from vpt_pipeline.processes import run_jobs
+from vpt_pipeline.processes import Tell, Watch, run_in_turn
 from vpt_pipeline.progress import console, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
-from vpt_pipeline.rollout import Rollout, RolloutPlan, roll_out
+from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, failed, roll_out
 from vpt_pipeline.tasks import EVALUATION_SEEDS, default_tasks, tasks_of
 
 DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class ClusterPlay:
+    """With --cluster:"""
+
+    cpus: float = 1
+    """CPUs that each game takes, with the agent that plays it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,10 @@ class EvaluateConfig:
     workers: int = 2
     """Games at the same time."""
     acting: tyro.conf.OmitArgPrefixes[Acting] = field(default_factory=Acting)
+    cluster: str | None = None
+    """Play on a Ray cluster: local (this machine), auto (the cluster this machine belongs to) or HOST:PORT of its head. Agents
+    must be where every node sees them; videos come back to OUT here."""
+    on: tyro.conf.OmitArgPrefixes[ClusterPlay] = field(default_factory=ClusterPlay)
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,8 @@ def scores_of(rollouts: Sequence[Rollout], game: str = "luanti") -> list[Score]:
 
 def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
     """Every episode that a config asks for. Raises ValueError for unknown tasks and agents."""
-    require_game(config.game)
+    if config.cluster is None or not config.game.startswith(MINERL):  # where Minecraft is, each machine knows by itself
+        require_game(config.game)
     tasks, wanted = tasks_of(config.game), config.task or default_tasks(config.game)
     for task in wanted:
         if task not in tasks:
@@ -129,7 +145,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
             for agent in config.agents:
                 video = None
                 if number < config.videos:
-                    video = config.out / "videos" / f"{_label(agent)}-{task}-{number}.mp4"
+                    video = config.out / "videos" / f"{label_of(agent)}-{task}-{number}.mp4"
                 seconds = config.seconds or tasks[task].seconds
                 plans.append(
                     RolloutPlan(
@@ -156,8 +172,35 @@ def _require_agent(agent: str, game: str) -> None:
     find_model(agent)
 
 
-def _label(agent: str) -> str:
-    return "-".join(part for part in Path(agent).parts[-2:] if part not in ("/", "runs")).replace(":", "-")
+class _Books(Watch[RolloutPlan, Rollout]):
+    """Writes down every episode as it ends, and tells the person of what goes wrong.
+
+    kept: the file; advance: told of frames as they are played.
+    """
+
+    def __init__(self, kept: Path, advance: Callable[[int], None], warn: Callable[[str], None]) -> None:
+        self._kept, self._advance, self._warn = kept, advance, warn
+        self.known = {_key(plan): rollout for plan, rollout in _read(kept)}
+
+    def heard(self, plan: RolloutPlan, message: int) -> None:
+        self._advance(message)
+
+    def done(self, plan: RolloutPlan, rollout: Rollout) -> None:
+        if rollout.error:
+            self._say(plan, rollout.error)
+        self.known[_key(plan)] = rollout
+        self._kept.parent.mkdir(parents=True, exist_ok=True)
+        with self._kept.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
+
+    def died(self, plan: RolloutPlan, how: str) -> None:
+        self._say(plan, f"its process {how}; begun again")
+
+    def lost(self, plan: RolloutPlan, how: str) -> Rollout:
+        return failed(plan, f"as its process {how}")
+
+    def _say(self, plan: RolloutPlan, what: str) -> None:
+        self._warn(f"[yellow]{escape(f'{label_of(plan.agent)}, {plan.task}, seed {plan.seed}: {what}')}[/yellow]")
 
 
 def play_all(
@@ -166,32 +209,32 @@ def play_all(
     workers: int,
     advance: Callable[[int], None] = lambda frames: None,
     warn: Callable[[str], None] = say,
+    cluster: str | None = None,
+    on: ClusterPlay = ClusterPlay(),
 ) -> list[Rollout]:
-    """The episodes of all plans, in order; those in the file ``kept`` are not played again, new ones are added to it."""
-    known = {_key(plan): rollout for plan, rollout in _read(kept)}
-    todo = [plan for plan in plans if _key(plan) not in known]
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    """The episodes of all plans, in order; those in the file ``kept`` are not played again, new ones are added to it.
 
-    def heard(plan: RolloutPlan, message: int | tuple[str, dict[str, object]]) -> None:
-        if isinstance(message, int):
-            advance(message)
-            return
-        rollout = Rollout(**message[1])  # type: ignore[arg-type]
-        if rollout.error:
-            warn(f"[yellow]{_label(plan.agent)}, {plan.task}, seed {plan.seed}: {rollout.error}[/yellow]")
-        known[_key(plan)] = rollout
-        with kept.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
-
-    def died(plan: RolloutPlan, how: str) -> None:
-        warn(f"[yellow]{_label(plan.agent)}, {plan.task}, seed {plan.seed}: its process {how}; begun again[/yellow]")
-
-    run_jobs(_one, todo, workers, heard, died)
-    return [known[_key(plan)] for plan in plans]
+    workers: processes that play one episode after another; with ``cluster``, the address of a Ray cluster, actors on it.
+    """
+    books = _Books(kept, advance, warn)
+    todo = [plan for plan in plans if _key(plan) not in books.known]
+    if cluster is None:
+        run_in_turn(_player, todo, workers, books, ATTEMPTS, alike)
+    elif todo:
+        try:
+            from vpt_pipeline.rollout_cluster import ClusterGames, play_on_cluster
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f'--cluster {cluster}: the package {error.name} is missing: pip install "vpt-pipeline[cluster]"'
+            ) from error
+        play_on_cluster(todo, ClusterGames(cluster, workers, on.cpus), books, warn)
+    return [books.known[_key(plan)] for plan in plans]
 
 
-def _one(plan: RolloutPlan, tell: Callable[[object], None]) -> None:
-    tell(("ended", asdict(roll_out(plan, tell))))
+@contextmanager
+def _player() -> Iterator[Callable[[RolloutPlan, Tell], Rollout]]:
+    with closing(Stage()) as stage:
+        yield lambda plan, tell: roll_out(plan, tell, stage)
 
 
 def _plain(plan: RolloutPlan) -> dict[str, object]:
@@ -228,7 +271,7 @@ def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:
 def table_of(scores: Sequence[Score]) -> list[list[str]]:
     """Rows of text: a heading, then a task a row, an agent a column."""
     agents = list(dict.fromkeys(s.agent for s in scores))
-    rows = [["task", *map(_label, agents)]]
+    rows = [["task", *map(label_of, agents)]]
     for task, measure, unit in dict.fromkeys((s.task, s.measure, s.unit) for s in scores):
         here = {s.agent: s for s in scores if (s.task, s.measure) == (task, measure)}
         name = task if task == measure else f"{task}: {measure}"
@@ -251,7 +294,9 @@ def evaluate(config: EvaluateConfig) -> list[Score]:
     """Play what is not played yet, write the summary and return the scores."""
     plans = plans_of(config)
     with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
-        rollouts = play_all(plans, config.out / "episodes.jsonl", config.workers, bar.advance)
+        rollouts = play_all(
+            plans, config.out / "episodes.jsonl", config.workers, bar.advance, cluster=config.cluster, on=config.on
+        )
     scores = scores_of(rollouts, config.game)
     write_json_atomic(config.out / "summary.json", [asdict(s) for s in scores])
     heading, *rows = table_of(scores)

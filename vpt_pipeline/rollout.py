@@ -1,6 +1,8 @@
 """One episode of an agent in a game: its result and, if asked for, its video with actions in contractor format.
 
-Beside the video of an agent that copies, NAME.copied.jsonl says what: one line a frame.
+Beside the video of an agent that copies, NAME.copied.jsonl says what: one line a frame; beside that of one that can be asked,
+NAME.asked.jsonl says for what it was asked, a line whenever that changed. Episodes that are played one after
+another on a ``Stage`` share what is slow to begin: a game that can begin another episode as if it were its first, and weights.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +21,13 @@ import torch
 from data.contractor import ContractorWriter
 from data.files import atomic_path
 from data.video import VideoWriter
-from vpt_pipeline.agents import Acting, TellingAgent, make_agent
+from vpt_pipeline.agents import Acting, Agent, TellingAgent, make_agent
 from vpt_pipeline.copied_view import copied_log
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.envs.truth import GameTruth
+from vpt_pipeline.prompts import AskedAgent, write_asked
 from vpt_pipeline.recorder import TICK_RATE, write_step
+from vpt_pipeline.rollout_models import Models
 from vpt_pipeline.tasks import tasks_of
 
 ATTEMPTS = 3
@@ -43,6 +47,11 @@ class RolloutPlan:
     acting: Acting = field(default_factory=Acting)
     video: Path | None = None
     threads: int = 1
+
+
+def alike(plan: RolloutPlan) -> Sequence[Hashable]:
+    """What makes an episode welcome on a stage where another was played, the weightiest first: the game, then the agent."""
+    return plan.game, plan.size, plan.agent
 
 
 @dataclass(frozen=True)
@@ -66,34 +75,85 @@ class Rollout:
     attempts: int = 1
 
 
-def roll_out(plan: RolloutPlan, tell: Callable[[int], None] = lambda frames: None) -> Rollout:
-    """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``."""
+class Stage:
+    """What lasts between the episodes that are played on it, one at a time; ``close`` ends it.
+
+    A game lasts where its env says so (``env.lasts``: another episode begins in it as in a fresh one), the embedded games,
+    whose every episode is a fresh process anyway, do not. Weights last where the next episode's agent has the same.
+    """
+
+    def __init__(self) -> None:
+        self.models = Models()
+        self._game: tuple[str, tuple[int, int]] | None = None
+        self._env: Any = None
+
+    @contextlib.contextmanager
+    def env(self, game: str, size: tuple[int, int]) -> Iterator[Any]:
+        """An env for one episode. Whatever goes wrong in it ends the game."""
+        if self._game != (game, size):
+            self.close()
+            self._env, self._game = make_env(game, size), (game, size)
+        well = False
+        try:
+            yield self._env
+            well = True
+        finally:
+            if not (well and getattr(self._env, "lasts", False)):
+                self.close()
+
+    def close(self) -> None:
+        """End the game, if there is one."""
+        env, self._env, self._game = self._env, None, None
+        if env is not None:
+            env.close()
+
+
+Before = Callable[[Agent, int], None]
+"""Called before each action with the agent and how many actions came before: to ask it for something else."""
+
+
+def roll_out(
+    plan: RolloutPlan,
+    tell: Callable[[int], None] = lambda frames: None,
+    stage: Stage | None = None,
+    before: Before = lambda agent, frame: None,
+) -> Rollout:
+    """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``.
+
+    stage: where episodes were played before; by default it is the only one.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.threads)
     try:
-        return _attempts(plan, tell)
+        with contextlib.nullcontext(stage) if stage is not None else contextlib.closing(Stage()) as where:
+            return _attempts(plan, tell, where, before)
     finally:
         torch.set_num_threads(threads)
 
 
-def _attempts(plan: RolloutPlan, tell: Callable[[int], None]) -> Rollout:
+def _attempts(plan: RolloutPlan, tell: Callable[[int], None], stage: Stage, before: Before) -> Rollout:
     error = ""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with contextlib.closing(make_env(plan.game, plan.size)) as env:
-                return replace(_play(plan, env, tell), attempts=attempt)
+            with stage.env(plan.game, plan.size) as env:
+                return replace(_play(plan, env, stage.models, tell, before), attempts=attempt)
         except RuntimeError as died:  # what the games raise when they die
             error = str(died)
+    return failed(plan, f"{ATTEMPTS} times: {error}")
+
+
+def failed(plan: RolloutPlan, why: str) -> Rollout:
+    """What stands for an episode that could not be played."""
     world = tasks_of(plan.game)[plan.task].episode(plan.seed).map_seed
-    error = f"failed to run {ATTEMPTS} times: {error}"
+    error = f"failed to run {why}"
     return Rollout(plan.agent, plan.task, plan.seed, world, None, None, error=error, attempts=ATTEMPTS)
 
 
-def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
+def _play(plan: RolloutPlan, env: Any, models: Models, tell: Callable[[int], None], before: Before) -> Rollout:
     tasks = tasks_of(plan.game)
     task = tasks[plan.task]
     world = task.episode(plan.seed).map_seed
-    agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.acting)
+    agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.acting, models=models)
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
     truth, begun = cast(GameTruth, info), time.monotonic()
     meters = {name: other.measure() for name, other in tasks.items()}
@@ -110,6 +170,7 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
                 part = stack.enter_context(atomic_path(copied_log(plan.video)))
                 told = stack.enter_context(part.open("w", encoding="utf-8"))
         while steps < plan.steps and not truth["ended"]:
+            before(agent, steps)
             action = agent.act({**observation, "truth": truth})
             seen, frame = truth, observation["pov"]
             observation, _, _, _, info = env.step(action.to_env())
@@ -124,6 +185,8 @@ def _play(plan: RolloutPlan, env: Any, tell: Callable[[int], None]) -> Rollout:
             results = {name: meter.update(truth) for name, meter in meters.items()}
             if steps % 20 == 0:
                 tell(20)
+        if plan.video is not None and isinstance(agent, AskedAgent):
+            write_asked(plan.video, agent.asked)
     result = results[plan.task]
     return Rollout(
         plan.agent,

@@ -6,7 +6,6 @@ Lifshitz et al. 2023, "STEVE-1" (arXiv 2306.00937). A folder of `vpt train-text`
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from numpy.typing import NDArray
 from data.files import write_json_atomic
 from prior.checkpoint import save_policy, write_safetensors
 from prior.episodes import Episode
+from prior.text.clips import frames_until
 from prior.text.cvae import GoalPrior, load_goal_prior
 from prior.text.embedding.embedder import Embedder, Frames, check_same_space
-from prior.text.embedding.features import video_features, window_embeddings
+from prior.text.embedding.features import embeddings_at
 from prior.text.embedding.load import load_embedder
-from prior.text.locate import ABOUT, GOAL_PRIOR, is_follower
+from prior.text.locate import ABOUT, GOAL_PRIOR, embedder_of, is_follower
 from prior.text.policy import GoalPolicy, load_goal_policy
 
 
@@ -54,6 +54,11 @@ class Follower:
             )
         return self.embedder.encode_video(frames[-window:])
 
+    def goal_of_clip(self, video: Path, second: float | None = None) -> NDArray[np.float32]:
+        """:meth:`goal_of_video` of the moment before a second of a video, or of its end; see
+        :func:`prior.text.clips.frames_until`."""
+        return self.goal_of_video(frames_until(video, second, self.embedder.window, self.embedder.shape.rate))
+
 
 def save_follower(folder: Path, follower: Follower) -> None:
     """Write all files of a folder; ``text.json`` last, so that a folder with it is whole."""
@@ -75,9 +80,16 @@ def load_follower(folder: Path, embedder: Embedder | None = None, device: str = 
     """
     if not is_follower(folder):
         raise ValueError(f"{folder} follows no texts: it has no {ABOUT}; expected a folder of `vpt train-text`")
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    embedder = embedder or load_embedder(about["embedder"], device)
-    check_same_space(embedder.key, str(about["key"]), str(folder))
+    name, key = embedder_of(folder)
+    if embedder is None:
+        try:
+            embedder = load_embedder(name, device)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{folder}: the embedder that it was trained with cannot be opened ({error}); put it back, or write into "
+                f"{folder / ABOUT} where it is now"
+            ) from error
+    check_same_space(embedder.key, key, str(folder))
     policy = load_goal_policy(folder, device=device)
     goal_prior = load_goal_prior(folder / GOAL_PRIOR, device=device)
     sizes = {"policy": policy.goal_size, "prior from texts": goal_prior.size, "embedder": embedder.dims}
@@ -96,11 +108,4 @@ def episode_embeddings(embedder: Embedder, episode: Episode, cache: Path) -> NDA
     """
     if episode.video is None:
         raise ValueError(f"{episode.name}: no video to embed; load episodes with prior.episodes.load_episodes")
-    features = video_features(embedder, episode.video, cache)
-    try:
-        windows = window_embeddings(embedder, features)
-    except ValueError as error:
-        raise ValueError(f"{episode.video}: {error}") from error
-    rows = np.clip(episode.rows - (embedder.window - 1), 0, len(windows) - 1)
-    chosen: NDArray[np.float16] = windows[rows].astype(np.float16)
-    return chosen
+    return embeddings_at(embedder, episode.video, episode.rows, cache)

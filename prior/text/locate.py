@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 ABOUT, GOAL_PRIOR = "text.json", "goal_prior.safetensors"
@@ -9,4 +11,19 @@ ABOUT, GOAL_PRIOR = "text.json", "goal_prior.safetensors"
 
 def is_follower(folder: Path) -> bool:
     """Whether a folder is one of `vpt train-text`, complete."""
-    return (folder / ABOUT).is_file()
+    with suppress(OSError):  # a long text is no name of a folder
+        return (folder / ABOUT).is_file()
+    return False
+
+
+def embedder_of(folder: Path) -> tuple[str, str]:
+    """The name of the embedder that a folder was trained with, and its key. Raises ValueError where it does not tell."""
+    path = folder / ABOUT
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return str(about["embedder"]), str(about["key"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected what `vpt train-text` writes, an embedder and its key, found something else ({error!r}); get "
+            "the file again, or train again"
+        ) from error

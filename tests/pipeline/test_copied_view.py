@@ -144,6 +144,34 @@ def test_a_search_is_marked_and_what_is_beyond_the_limit_is_red() -> None:
 
     beyond = [replace(one, distance=0.35) if 5 < n < 9 else one for n, one in enumerate(calm)]
     assert red(draw_curve(beyond, 20, 0.4)) and not red(before)
+    # What ended a copy is seen: it rose beyond the limit in that very frame.
+    left = [replace(one, left=0.38) if n == 18 else one for n, one in enumerate(searched)]
+    assert red(draw_curve(left, 20, 0.4)) and not red(draw_curve(searched, 20, 0.4))
+
+
+def test_it_is_told_how_far_away_a_copy_was_when_it_ended_and_where_it_leads(played: Played) -> None:
+    plain = list(view_pictures(played.video, played.videos, 20))
+    rows = [json.loads(line) for line in copied_log(played.video).read_text().splitlines()]
+    for row in rows:
+        row["left"], row["hope"] = 0.9 if row["searched"] == "diverged" else None, 1.25
+    copied_log(played.video).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert {one.left for one in played.log} == {None, 0.9} and {one.hope for one in played.log} == {1.25}
+    told = list(view_pictures(played.video, played.videos, 20))
+    assert np.abs(told[20][:, 640:].astype(int) - plain[20][:, 640:]).max() > 100  # the curve goes up to 0.9
+    apart_words = np.abs(told[5][TITLE + HEIGHT :, :640].astype(int) - plain[5][TITLE + HEIGHT :, :640])
+    assert apart_words.max() > 100  # what it leads to, in words below
+    for row in rows:
+        del row["left"], row["hope"]  # as it was written before these were told
+    copied_log(played.video).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert played.log == make_log()
+
+
+def test_where_nothing_is_left_to_copy_the_play_can_be_watched(played: Played) -> None:
+    nothing = [Copied("", 0, "", 0.0, 0.0) for _ in range(20)]
+    write_play(played.video, [*make_log()[:10], *nothing])
+    pictures = list(view_pictures(played.video, played.videos, 20))
+    grey = (np.abs(pictures[15][VIEW, 660:1260].astype(int) - EDGE).max(-1) < 3).mean()
+    assert len(pictures) == FRAMES and 0.8 < grey < 0.999
 
 
 def test_only_what_is_needed_is_kept_and_each_demonstration_is_decoded_once_where_it_fits(played: Played) -> None:
@@ -194,7 +222,7 @@ def test_the_command_asks_for_a_set_and_says_where_its_video_is(
     with pytest.raises(ValueError, match=r"our own rules .* not the published ones of zip_2022"):
         play.main(PlayConfig(f"zip_2022:{played.demos.folder}", "logs", inspect=True, out=tmp_path / "out"))
 
-    def roll_out(plan: RolloutPlan, tell: object) -> Rollout:  # instead of a game
+    def roll_out(plan: RolloutPlan, *others: object) -> Rollout:  # instead of a game
         assert plan.video is not None
         plan.video.parent.mkdir(parents=True)
         write_play(plan.video, make_log()[10:20])

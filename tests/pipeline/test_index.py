@@ -16,9 +16,17 @@ from prior.checkpoint import save_policy
 from prior.config import preset
 from prior.episodes import frames_of
 from prior.policy import Policy
+from prior.text.cvae import GoalPrior
+from prior.text.embedding.load import load_embedder
+from prior.text.embedding.small_clip import SmallClip, save_clip
+from prior.text.embedding.small_clip import preset as clip_preset
+from prior.text.follower import Follower, load_follower, save_follower
+from prior.text.policy import GoalPolicy
 from search_agent.demos import DemoSet
 from search_agent.encoder import PolicyEncoder
 from search_agent.session import open_agent
+from search_agent.ts_agent import TsAgent
+from search_agent.wishes import TextWishes
 from tests.idm.play import turning_world
 from tests.pipeline.cluster_jobs import make_video
 from vpt_pipeline.agents import make_agent
@@ -132,3 +140,122 @@ def test_what_is_seen_stands_beside_what_is_remembered(world: Path, tmp_path: Pa
     assert not PolicyEncoder(str(tmp_path / "image")).seen
     with pytest.raises(ValueError, match="its stem sees single pictures"):
         PolicyEncoder(str(tmp_path / "image"), seen=True)
+
+
+@pytest.fixture(scope="module")
+def spaces(world: Path) -> Path:
+    """Two embedders, and a policy that follows texts, which has a prior from texts to goals."""
+    for seed, name in enumerate(("clip", "other_clip")):
+        torch.manual_seed(seed)
+        save_clip(world / name, SmallClip(clip_preset("debug")))
+    embedder = load_embedder(world / "clip")
+    policy = GoalPolicy.of(Policy(preset("debug")), embedder.dims)
+    save_follower(world / "follower", Follower(policy, GoalPrior(embedder.dims, 8, 4).eval(), embedder))
+    return world
+
+
+def embed(world: Path, out: Path, embedder: str) -> int:
+    return main(
+        ["index", "--out", str(out), "--embedder", embedder, "--cache", str(world / "cache"), "--device", "cpu"]
+    )
+
+
+def test_what_is_seen_is_embedded_and_can_be_asked_for(
+    spaces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, clip = tmp_path / "set", tmp_path / "clip"
+    shutil.copytree(spaces / "clip", clip)
+    assert index(spaces, "logs", out) == 0
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("latents.npy")}
+    with pytest.raises(ValueError, match=rf"vpt index --out {out} --embedder EMBEDDER"):
+        open_agent(out, text="turn left")
+    assert embed(spaces, out, str(clip)) == 0  # of what is there, without another word
+    assert index(spaces, "dirt", out) == 1  # and of what is added from then on
+    assert times == {path: path.stat().st_mtime_ns for path in times}, "nothing is encoded twice"
+    demos = DemoSet(out)
+    assert demos.info.embedder == str(clip.resolve()) and demos.info.embedder_dims == 32
+    embedder = load_embedder(clip)
+    for demo in demos.read().demos.values():
+        assert demo.goals is not None and demo.goals.dtype == np.float16 and len(demo.goals) == len(demo)
+        with VideoReader(demo.video) as reader:
+            frames = np.stack([frame.rgb for frame in reader])
+        last = int(demo.rows[-1])
+        seen = embedder.encode_video(frames[last - embedder.window + 1 : last + 1])
+        np.testing.assert_allclose(demo.goals[-1], seen, atol=4e-3)
+    capsys.readouterr()
+    assert embed(spaces, out, str(spaces / "other_clip")) == 2
+    assert "embeddings of different models cannot be compared" in " ".join(capsys.readouterr().err.split())
+
+    pictures, _ = turning_world(30, 1)
+    agent = open_agent(out, ("logs",), text="turn left")
+    keys = [agent.act({"pov": picture}) for picture in pictures]
+    assert len(keys) == 30 and agent.told()["hope"] is not None
+    assert main(["demos", "list", str(out)]) == 0 and "embedded" in capsys.readouterr().err
+    merged = tmp_path / "merged"
+    assert index(spaces, "logs", merged) == 0 and embed(spaces, merged, str(clip)) == 0
+    assert main(["demos", "merge", str(merged), "--other", str(out)]) == 1  # logs are there already
+    assert all(demo.goals is not None for demo in DemoSet(merged).read().demos.values())
+
+    demos.read().demos["r0"].video.rename(tmp_path / "away.mp4")
+    try:
+        (out / "demos" / "r0" / "goals.npy").unlink()
+        assert embed(spaces, out, str(clip)) == 1
+        assert "not embedded: r0" in " ".join(capsys.readouterr().err.split())
+    finally:
+        (tmp_path / "away.mp4").rename(demos.read().demos["r0"].video)
+    shutil.copy(spaces / "other_clip" / "model.safetensors", clip / "model.safetensors")
+    with pytest.raises(ValueError, match="made with the embedder clip"):
+        open_agent(out, text="turn left")
+
+
+def test_a_prior_from_texts_to_goals_is_asked_where_there_is_one(spaces: Path, tmp_path: Path) -> None:
+    follower = load_follower(spaces / "follower")
+    out = tmp_path / "set"
+    assert index(spaces, "logs", out) == 0 and embed(spaces, out, str(spaces / "follower")) == 0
+    demos = DemoSet(out)
+    wishes = TextWishes(demos)
+    np.testing.assert_allclose(wishes.wish("turn left"), follower.goal_of_text("turn left"), atol=1e-6)
+    drawn = [wishes.wish("turn left", seed) for seed in (0, 0, 1)]
+    assert (drawn[0] == drawn[1]).all() and not np.allclose(drawn[0], drawn[2])
+
+    agent = TsAgent(demos)
+    agent.want_text("turn left")
+    pictures, _ = turning_world(60, 1)
+    actions = [agent.act({"pov": picture}) for picture in pictures]
+    assert {action.camera for action in actions[:19]} == {(0.0, 20.0)}
+    assert agent.step is not None and agent.step.frame is not None and agent.step.nearest >= 0
+
+    for name in (f"ts_bc_2024:{out}:logs; 0: text:turn left; 2: turn right", f"{out}; 0: text:turn left; 1: logs"):
+        player = make_agent(name, None, "luanti", "logs", 0)  # type: ignore[arg-type]
+        player.reset({})
+        for picture in pictures[:45]:
+            player.act({"pov": picture})
+    with pytest.raises(ValueError, match=r"it searches towards a goal; ask it for something from the start"):
+        make_agent(f"ts_bc_2024:{out}", None, "luanti", "logs", 0)  # type: ignore[arg-type]
+
+
+def test_a_running_agent_never_copies_again_what_was_taken_out(world: Path, tmp_path: Path) -> None:
+    """A real model's latents: it is shown the very recording that it copies, whose nearest frames are its own."""
+    out = tmp_path / "set"
+    assert index(world, "logs", out) == 0
+    agent = open_agent(out)
+    with VideoReader(find_recordings(world / "logs")[0].video) as reader:
+        frames = [frame.rgb for frame in reader]
+
+    def copied(count: int) -> set[str]:
+        names = set()
+        for frame in frames[:count]:
+            agent.act({"pov": frame})
+            names.add(agent.told()["demo"])
+        return names
+
+    assert "r0" in copied(30)
+    assert main(["demos", "remove", str(out), "r0"]) == 0
+    copied(10)  # the next look at the set is among these
+    assert copied(70) == {"r1"}
+    assert main(["demos", "disable", str(out), "r1"]) == 0
+    copied(10)
+    assert copied(20) == {""}, "nothing is left: it stands still"
+    assert index(world, "logs", out) == 0  # both again, one of them still disabled
+    copied(10)
+    assert copied(30) == {"r0"}

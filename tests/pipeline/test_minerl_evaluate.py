@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tyro
 
 from vpt_pipeline import evaluate, play
-from vpt_pipeline.evaluate import EvaluateConfig, plans_of, scores_of, table_of
+from vpt_pipeline.envs.minerl.connection import PREFIX
+from vpt_pipeline.envs.minerl.server import owned
+from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, scores_of, table_of
 from vpt_pipeline.rollout import ATTEMPTS, Rollout
 from vpt_pipeline.tasks import EVALUATION_SEEDS, tasks_of
 
@@ -51,6 +55,26 @@ def test_an_evaluation_with_broken_episodes_completes_and_counts_them(
     assert evaluate.main(config) == 0
     assert json.loads((tmp_path / "summary.json").read_text())[0]["failed"] == 0
     assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 3
+
+
+def test_stopped_in_the_middle_it_leaves_nothing_behind_and_keeps_what_has_ended(tmp_path: Path) -> None:
+    first, second = plans_of(EvaluateConfig(("random",), ("travel",), 2, seconds=0.5, videos=0, game=FAKE))
+    workers: list[int] = []
+
+    def of_workers() -> list[object]:
+        games = [pid for pid, mark in owned._marked(owned.OWNER) if int(mark.split(".")[0]) in workers]
+        return [*games, *(folder for pid in workers for folder in Path("/dev/shm").glob(f"{PREFIX}{pid}-*"))]
+
+    def stop(frames: int) -> None:  # Ctrl-C, in the middle of the second episode
+        workers.extend(process.pid or 0 for process in multiprocessing.active_children())
+        assert len(workers) == 1 and len(of_workers()) >= 3  # server, env, folder
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        play_all([first, replace(second, steps=100_000)], tmp_path / "episodes.jsonl", 1, stop)
+    assert of_workers() == []
+    (kept,) = (tmp_path / "episodes.jsonl").read_text().splitlines()
+    assert json.loads(kept)["rollout"]["seed"] == first.seed
 
 
 def test_the_table_is_laid_out_as_the_embedded_games() -> None:

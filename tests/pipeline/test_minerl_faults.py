@@ -89,6 +89,22 @@ def test_a_reset_that_hangs() -> None:
         env.reset(seed=2)
 
 
+def test_what_interrupts_a_step_ends_the_game_at_once() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with MinerlEnv("Fake-v0", settings=dataclasses.replace(QUICK, step_timeout=60), fault="hang", at=1) as env:
+            mark = playing(env)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                env.step({})
+            assert owned.marked(owned.OWNER, mark) == [] and folders() == set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_slow_game_is_no_fault() -> None:
     with MinerlEnv("Fake-v0", settings=QUICK, fault="slow", at=1) as env:
         env.reset(seed=1)
@@ -178,7 +194,8 @@ def test_a_killed_client_leaves_nothing_behind(server_too: bool) -> None:
         assert owned.marked(owned.OWNER, mark)
         assert owned.end_orphans()  # what the next client does first
     assert until_gone(mark) == []
-    sweep_folders()
+    if server_too:
+        sweep_folders()
     assert not list(Path("/dev/shm").glob(f"{PREFIX}{client.pid}-*"))
 
 

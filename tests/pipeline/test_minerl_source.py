@@ -127,6 +127,31 @@ def test_a_second_episode_lasts_as_long_as_the_first() -> None:
             assert (steps, ended, cut, info["ended"]) == (3600, False, True, "time")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_episode_in_a_warm_game_is_that_of_a_fresh_one(name: str) -> None:
+    def played(env: MinerlEnv) -> list[Any]:
+        dice = np.random.default_rng(1)
+        observation, info = env.reset(seed=11)
+        seen: list[Any] = [observation["pov"].tobytes(), told(info)]
+        for _ in range(30):
+            action: dict[str, Any] = {key: int(dice.random() < 0.3) for key in ENV_BUTTONS if key != "ESC"}
+            observation, reward, ended, cut, info = env.step(action | {"camera": dice.normal(0, 20, 2)})
+            seen.append((observation["pov"].tobytes(), reward, ended, cut, told(info)))
+        return seen
+
+    def told(info: dict[str, Any]) -> str:
+        return re.sub(r"<ExperimentUID>.*?</ExperimentUID>", "", json.dumps(info, sort_keys=True))
+
+    with fake(name) as warm:
+        warm.reset(seed=5)
+        for _ in range(70):  # three logs, which are rewarded once an episode; with keys down to the end
+            warm.step({"attack": 1, "inventory": 1, "forward": 1, "camera": (3.0, 40.0)})
+        again = played(warm)
+        assert warm.restarts == 0
+    with fake(name) as fresh:
+        assert played(fresh) == again
+
+
 def test_vpts_diamond_reward_is_paid_and_minerls_shovel_reward_is_its_own() -> None:
     def earned(name: str) -> float:
         with fake(name) as env:

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: results in order, deaths made up for, errors passed on, nothing left behind."""
+"""Jobs in processes, one each or in turn: results in order, deaths made up for, errors passed on, nothing left behind."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vpt_pipeline.processes import ProcessDiedError, run_jobs
+from vpt_pipeline.processes import ProcessDiedError, Watch, run_in_turn, run_jobs
 
 
 def _square(job: int, tell: Callable[[Any], None]) -> int:
@@ -109,3 +110,77 @@ def test_stopping_lets_the_jobs_put_their_things_away(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_jobs(_wait_long, [tmp_path / "a"], 1, stop)
     assert (tmp_path / "a").read_text() == "put away" and not multiprocessing.active_children()
+
+
+# ---------------------------------------------------------------- one job after another
+Named = tuple[str, Path]
+Done = tuple[int, list[str]]
+
+
+@contextmanager
+def _remembering() -> Iterator[Callable[[Named, Callable[[Any], None]], Done]]:
+    """Remembers what its process has done, and leaves a note when it ends in order."""
+    done: list[str] = []
+    notes: list[Path] = []
+
+    def work(job: Named, tell: Callable[[Any], None]) -> Done:
+        name, folder = job
+        notes[:] = [folder / f"closed-{os.getpid()}"]
+        if name.startswith("fatal") or (name.startswith("dies") and not (folder / name).exists()):
+            (folder / name).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        done.append(name)
+        tell("done" if name != "waits" else "waits")
+        if name == "waits":
+            time.sleep(60)
+        return os.getpid(), list(done)
+
+    try:
+        yield work
+    finally:
+        notes[0].touch()
+
+
+class _Noting(Watch[Named, Done]):
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.deaths: list[str] = []
+
+    def heard(self, job: Named, message: str) -> None:
+        if message == "waits":
+            raise KeyboardInterrupt
+
+    def done(self, job: Named, result: Done) -> None:
+        self.order.append(job[0])
+
+    def died(self, job: Named, how: str) -> None:
+        self.deaths.append(f"{job[0]} {how}")
+
+    def lost(self, job: Named, how: str) -> Done:
+        return 0, [how]
+
+
+def test_a_process_does_like_jobs_after_each_other_and_dies_for_one_alone(tmp_path: Path) -> None:
+    names = ["one a", "two a", "one b", "dies", "two b", "fatal"]
+    watch = _Noting()
+    jobs = [(name, tmp_path) for name in names]
+    results = run_in_turn(_remembering, jobs, 1, watch, 3, lambda job: (job[0].split()[0],))
+    assert watch.order == ["one a", "one b", "two a", "two b", "dies", "fatal"]
+    assert [done for _, done in results] == [
+        ["one a"],
+        ["one a", "one b", "two a"],
+        ["one a", "one b"],
+        ["dies"],  # in a new process
+        ["one a", "one b", "two a", "two b"],
+        ["was ended by SIGKILL, 3 times"],
+    ]
+    assert watch.deaths == ["dies was ended by SIGKILL"] + ["fatal was ended by SIGKILL"] * 2
+
+
+def test_what_lasts_is_put_away_at_the_end_and_when_all_is_stopped(tmp_path: Path) -> None:
+    (ended, _), (other, _) = run_in_turn(_remembering, [("a", tmp_path), ("b", tmp_path)], 2, _Noting())
+    assert ended != other
+    assert {file.name for file in tmp_path.glob("closed-*")} == {f"closed-{ended}", f"closed-{other}"}
+    with pytest.raises(KeyboardInterrupt):
+        run_in_turn(_remembering, [("c", tmp_path), ("waits", tmp_path)], 1, _Noting())
+    assert len(list(tmp_path.glob("closed-*"))) == 3 and not multiprocessing.active_children()

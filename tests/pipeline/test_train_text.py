@@ -72,7 +72,7 @@ def test_it_plays_what_it_is_told(place: Path) -> None:
     for agent in (told, untold):
         for frame in frames():
             agent.act({"pov": frame})
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="the text after the colon is empty"):
         make_agent(f"{text}: ", None, "luanti", "dirt", 0)  # type: ignore[arg-type]
 
 

@@ -78,3 +78,22 @@ def window_embeddings(embedder: Embedder, features: NDArray[np.floating], step: 
     views = sliding(features, window or embedder.window, step)
     parts = [embedder.pool(views[i : i + 512].astype(np.float32)) for i in range(0, len(views), 512)]
     return np.concatenate(parts)
+
+
+def embeddings_at(
+    embedder: Embedder, video: Path, rows: NDArray[np.int64], cache: Path, rate: int = 0
+) -> NDArray[np.float16]:
+    """For each of some frames of a video, counted at ``rate`` a second (0: the embedder's), the embedding of the window that
+    ends with it, (T, D); the first ones, before which there are too few, get the first that there is. Features are kept in
+    ``cache``.
+
+    Raises ValueError for a video that cannot be read, or is shorter than a window.
+    """
+    features = video_features(embedder, video, cache)
+    try:
+        windows = window_embeddings(embedder, features)
+    except ValueError as error:
+        raise ValueError(f"{video}: {error}") from error
+    ends = rows * embedder.shape.rate // rate if rate else rows
+    chosen: NDArray[np.float16] = windows[np.clip(ends - (embedder.window - 1), 0, len(windows) - 1)].astype(np.float16)
+    return chosen

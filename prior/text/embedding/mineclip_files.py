@@ -119,13 +119,22 @@ class GoalTowers:
 def mineclip_embedder(
     path: Path | str, device: str = "cpu", config: MineClipConfig | None = None, goals: bool = False
 ) -> TorchEmbedder:
-    """The :class:`Embedder` of a published file; goals: of the vectors that STEVE-1's published weights were trained with,
-    neither adapted nor of length 1."""
-    network = load_mineclip(path, config, device)
+    """The :class:`Embedder` of a published file; goals: see :func:`embedder_of`."""
+    kind = "steve1" if goals else "mineclip"
+    return embedder_of(
+        load_mineclip(path, config, device), f"{kind}:{path}", f"{kind} {sha256_file(path)}", goals, device
+    )
+
+
+def embedder_of(
+    network: MineClip, name: str, key: str, goals: bool = False, device: str = "cpu", block: int = 16
+) -> TorchEmbedder:
+    """The :class:`Embedder` of a network on ``device``; goals: of the vectors that STEVE-1's published weights were trained
+    with, neither adapted nor of length 1."""
     config = network.config
     return TorchEmbedder(
-        f"{'steve1' if goals else 'mineclip'}:{path}",
-        f"{'steve1' if goals else 'mineclip'} {sha256_file(path)}",
+        name,
+        key,
         GoalTowers(network) if goals else network,
         lambda texts: tokens_of(texts, config.context, "mineclip"),
         InputShape(config.image_size, "bilinear", RATE),
@@ -135,7 +144,7 @@ def mineclip_embedder(
         longest=config.longest if network.temporal is not None else None,
         normalised=not goals,
         device=device,
-        block=16,
+        block=block,
     )
 
 

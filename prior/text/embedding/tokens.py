@@ -35,8 +35,10 @@ def tokens_with(tokenizer: Any, texts: Sequence[str], context: int, warn: bool =
     for row, text in enumerate(texts):
         ids = tokenizer.encode(text)
         if warn and len(ids) > context - 2:
+            kept = " ".join(tokenizer.decode(ids[: context - 2]).split()[-8:])
             warnings.warn(
-                f"a text of {len(ids)} tokens was cut to the {context - 2} that the model reads: {text[:60]!r} ...",
+                f"a text of {len(ids)} tokens was cut to the {context - 2} that the model reads: of {text[:40]!r} ... is kept "
+                f"what ends with {kept!r}",
                 stacklevel=3,
             )
         ids = [tokenizer.sot_token_id, *ids[: context - 2], tokenizer.eot_token_id]

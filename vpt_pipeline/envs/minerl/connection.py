@@ -24,7 +24,7 @@ from vpt_pipeline.envs.minerl.server import owned, wire
 from vpt_pipeline.envs.minerl.settings import MinerlSettings, command, environment
 
 LOG_LINES = 12
-PREFIX = "vpt-minerl-"
+PREFIX = owned.FOLDER
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -152,6 +152,9 @@ class Connection:
             raise self._died(f"the env's process ended during {what}") from None
         except wire.WireError as error:
             raise self._died(f"the env server said nonsense during {what}: {error}") from None
+        except BaseException:  # Ctrl-C or the like: the answer that may still come would be taken for another's
+            self.kill()
+            raise
         self.memory = int(answer.get("memory") or 0)
         if "error" in answer:
             if answer.get("kind") == "ValueError" and what == "open":
@@ -175,11 +178,13 @@ class Connection:
     # ------------------------------------------------------------ ending
     def close(self) -> None:
         """Let the env put its things away, then end whatever is left."""
-        if self._channel is not None:
-            with contextlib.suppress(wire.WireError):
-                self._channel.send({"op": "close"}, timeout=5)
-                self._channel.receive(self._settings.close_timeout)
-        self.kill()
+        try:
+            if self._channel is not None:
+                with contextlib.suppress(wire.WireError):
+                    self._channel.send({"op": "close"}, timeout=5)
+                    self._channel.receive(self._settings.close_timeout)
+        finally:
+            self.kill()
 
     def _died(self, why: str) -> MinerlDied:
         log = self._log()

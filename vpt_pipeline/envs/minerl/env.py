@@ -56,6 +56,9 @@ class MinerlEnv(gymnasium.Env[Observation, dict[str, Any]]):
     Raises ValueError for unknown names and for what VPT cannot play, from the first ``reset``; MinerlDied when the game died.
     """
 
+    lasts = True
+    """A reset begins an episode in the running game as in a fresh one: Minecraft makes a new world from the seed and plays
+    20 frames with all keys up before the first picture (EnvServer.java); what is counted is counted from the reset."""
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium's name for it
     render_mode = "rgb_array"
 

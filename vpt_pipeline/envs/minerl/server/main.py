@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ STRANGERS = 16
 """Connections at a time that have not proved the key yet; more are closed at once."""
 _numbers = itertools.count()
 _places = threading.BoundedSemaphore(STRANGERS)
+_client_gone = threading.Event()
 
 
 def arguments() -> argparse.Namespace:
@@ -91,12 +93,15 @@ def main() -> int:
         if options.socket:
             with contextlib.suppress(OSError):
                 options.socket.unlink()
+            if _client_gone.is_set() and options.socket.parent.name.startswith(owned.FOLDER):
+                shutil.rmtree(options.socket.parent, ignore_errors=True)  # who made it for us cannot put it away
 
 
 def _end_with_stdin() -> None:
     with contextlib.suppress(OSError, ValueError):
         while sys.stdin.readline():
             pass
+    _client_gone.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

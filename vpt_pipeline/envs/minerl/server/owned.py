@@ -18,6 +18,8 @@ OWNER = "VPT_MINERL_OWNER"
 """Environment variable of everything that was started for a client or a server: the mark."""
 SESSION = "VPT_MINERL_SESSION"
 """Of everything that was started for one env."""
+FOLDER = "vpt-minerl-"
+"""What the names of folders begin with that clients make for their servers; the client's mark follows."""
 _PROC = Path("/proc")
 UNSEEN = 2
 """Times in a row that no process may be seen before there is none."""
