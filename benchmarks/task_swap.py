@@ -87,11 +87,10 @@ def main(args: Args) -> None:
         }
         rival = max(others, key=lambda name: others[name].mean())
         of, low, high = ratio(own, best)
-        times = own.mean() / max(others[rival].mean(), 1e-9)
+        times = float(own.mean() / others[rival].mean()) if others[rival].any() else None
         told[task] = {"of scripted": (of, low, high), "times the best other set": times, "other": rival}
-        print(
-            f"{task}: {of:.2f} ({low:.2f} to {high:.2f}) of the scripted player's; {times:.1f} times that of the {rival}"
-        )
+        beside = f"{times:.1f} times that of the {rival}" if others[rival].any() else "no other set brings any"
+        print(f"{task}: {of:.2f} ({low:.2f} to {high:.2f}) of the scripted player's; {beside}")
     means = {name: {task: found[task].tolist() for task in tasks} for name, found in rows.items()}
     write_json_atomic(args.out / "summary.json", {"results": means, "told": told})
 
