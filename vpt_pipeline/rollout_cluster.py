@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,17 +25,17 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from data.files import atomic_path
 from vpt_pipeline.cluster.connect import connect
 from vpt_pipeline.envs import make_env
-from vpt_pipeline.envs.luanti.cache import FolderGuard
 from vpt_pipeline.processes import Turn, Turns, Watch
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, roll_out
 
 FAILED_STARTS = 3
 """So many actors may die while they start, one after the other, before the evaluation gives up."""
-CLOSE_SECONDS = 60.0
-"""What actors have to end their games when all is played."""
+CLOSE_SECONDS, STOP_SECONDS = 60.0, 30.0
+"""What actors have to end their games when all is played, and when all is stopped."""
 ROOM_SECONDS = 30.0
 """After so long without any actor the person is told that there is no room."""
 _LOOK_SECONDS = 1.0
+_VIDEOS = "vpt-videos-"
 _MINERL_VARIABLES = ("VPT_MINERL_", "MINERL_SRC")
 
 
@@ -54,6 +56,10 @@ class Played:
     files: dict[str, bytes]
 
 
+class _StoppedError(Exception):
+    """Nobody waits for this episode any more."""
+
+
 class Player:
     """Plays episodes one after another, wherever Ray has put it.
 
@@ -67,7 +73,8 @@ class Player:
         if not minerl_variables(os.environ):
             os.environ.update(variables)
         self._stage, self._frames = Stage(), 0
-        self._videos = FolderGuard(Path(tempfile.mkdtemp(prefix="vpt-videos-")))
+        self._playing, self._stopped = threading.Lock(), False
+        _sweep()
 
     def start(self, plan: RolloutPlan) -> str:
         """The machine's name. Raises where an episode's game cannot be played here."""
@@ -79,21 +86,31 @@ class Player:
         return self._frames
 
     def play(self, plan: RolloutPlan) -> Played:
-        self._frames = 0
-        here = None if plan.video is None else self._videos.folder / plan.video.name
-        rollout = roll_out(replace(plan, video=here), self._count, self._stage)
-        written = sorted(self._videos.folder.iterdir())
-        files = {path.name: path.read_bytes() for path in written}
-        for path in written:
-            path.unlink()
+        with self._playing, tempfile.TemporaryDirectory(prefix=f"{_VIDEOS}{os.getpid()}-") as folder:
+            self._frames = 0
+            here = None if plan.video is None else Path(folder) / plan.video.name
+            rollout = roll_out(replace(plan, video=here), self._count, self._stage)
+            files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
         return Played(replace(rollout, video=None if rollout.video is None else str(plan.video)), files)
 
     def _count(self, frames: int) -> None:
+        if self._stopped:
+            raise _StoppedError
         self._frames += frames
 
     def close(self) -> None:
-        self._stage.close()
-        self._videos.remove()
+        """End the game, an episode in it too: Ray would kill the processes that see to it that nothing is left."""
+        self._stopped = True
+        with self._playing:
+            self._stage.close()
+
+
+def _sweep() -> None:
+    """Remove the videos of actors on this machine that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_VIDEOS}*"):
+        owner = folder.name.removeprefix(_VIDEOS).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def minerl_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -127,7 +144,7 @@ def play_on_cluster(
     try:
         return company.run()
     except BaseException:
-        company.end(patience=0)
+        company.end(STOP_SECONDS)
         raise
 
 
@@ -266,11 +283,13 @@ class _Company:
 
     def end(self, patience: float) -> None:
         """End all games: those of actors that do not answer within ``patience`` seconds end with their processes."""
-        closing = [seat.actor.close.remote() for seat in self._seats if seat.node and patience]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=patience)
-        for seat in list(self._seats):
-            self._remove(seat)
+        try:
+            closing = [seat.actor.close.remote() for seat in self._seats if seat.node]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=patience)
+        finally:
+            for seat in list(self._seats):
+                self._remove(seat)
 
 
 def _last_line(error: BaseException) -> str:
