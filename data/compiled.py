@@ -12,16 +12,20 @@ import platform
 import shutil
 import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.files import cache_folder
 
 
-def compiled(source: Path, flags: Sequence[str], slow: str, failed: str) -> ctypes.CDLL | None:
+def compiled(
+    source: Path, flags: Sequence[str], slow: str, failed: str, functions: Mapping[str, Sequence[Any]]
+) -> ctypes.CDLL | None:
     """The library of a C file, or None where it cannot be built. VPT_NATIVE=0 leaves it out, without a word.
 
     slow: what is slow without a compiler; failed: what does not build, and what is used instead; both for the warning.
+    functions: the types of their arguments (ctypes), by name; they return nothing.
     """
     if os.environ.get("VPT_NATIVE") == "0":
         return None
@@ -30,11 +34,15 @@ def compiled(source: Path, flags: Sequence[str], slow: str, failed: str) -> ctyp
         _say(f"no C compiler (cc): {slow}; `vpt doctor` says what mends it")
         return None
     try:
-        return ctypes.CDLL(str(_built(compiler, source, flags)))
+        library = ctypes.CDLL(str(_built(compiler, source, flags)))
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or error
         _say(f"{failed}: {said}")
         return None
+    for name, arguments in functions.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = list(arguments), None
+    return library
 
 
 def _say(text: str) -> None:

@@ -20,9 +20,6 @@ _SIZE, _COUNT, _POINTER = ctypes.c_ssize_t, ctypes.c_int64, ctypes.c_void_p
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None where it cannot be built (said once as a warning). VPT_NATIVE=0 leaves it out."""
     slow = "exact search takes about seven times as long"
-    loaded = compiled(SOURCE, FLAGS, slow, "the fast distances do not build here, torch's are used")
-    if loaded is None:
-        return None
-    loaded.vpt_distances.argtypes = [_POINTER, _POINTER, _COUNT, _COUNT, _SIZE, _POINTER, _SIZE, ctypes.c_int, _POINTER]
-    loaded.vpt_distances.restype = None
-    return loaded
+    arguments = [_POINTER, _POINTER, _COUNT, _COUNT, _SIZE, _POINTER, _SIZE, ctypes.c_int, _POINTER]
+    failed = "the fast distances do not build here, torch's are used"
+    return compiled(SOURCE, FLAGS, slow, failed, {"vpt_distances": arguments})

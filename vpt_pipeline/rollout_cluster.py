@@ -23,7 +23,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from data.files import atomic_path
-from vpt_pipeline.cluster.connect import connect
+from vpt_pipeline.cluster.connect import connect, last_line
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.processes import Turn, Turns, Watch
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, roll_out
@@ -260,7 +260,7 @@ class _Company:
         """A machine that cannot play: its actor is let go, and not replaced."""
         self._remove(seat)
         self._refusals += 1
-        why = _last_line(error.cause)
+        why = last_line(error.cause)
         if why not in self._refused:
             self._refused[why] = why
             self._warn(f"[yellow]a machine of the cluster cannot play:[/yellow] {why}")
@@ -271,11 +271,11 @@ class _Company:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS:
                 raise ValueError(
-                    f"{self._failed_starts} actors died while they started, one after the other: {_last_line(error)}"
+                    f"{self._failed_starts} actors died while they started, one after the other: {last_line(error)}"
                 ) from error
         if seat.turn is not None:
             how = f"on {seat.node} " + ("died" if isinstance(error, RayActorError) else "was lost")
-            self._turns.died(seat.turn, f"{how} ({_last_line(error)})")
+            self._turns.died(seat.turn, f"{how} ({last_line(error)})")
 
     def _remove(self, seat: _Seat) -> None:
         self._seats.remove(seat)
@@ -290,8 +290,3 @@ class _Company:
         finally:
             for seat in list(self._seats):
                 self._remove(seat)
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -24,16 +24,13 @@ _SIZE, _POINTER = ctypes.c_ssize_t, ctypes.c_void_p
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None where it cannot be built (said once as a warning). VPT_NATIVE=0 leaves it out."""
     slow = "networks run at about half the speed on this CPU"
-    loaded = compiled(SOURCE, FLAGS, slow, "the fast convolutions do not build here, torch's own are used")
-    if loaded is None:
-        return None
-    loaded.vpt_norm.argtypes = [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, ctypes.c_double, _POINTER, _POINTER]
-    loaded.vpt_into.argtypes = [_POINTER, _POINTER, _POINTER, *[_SIZE] * 5, _POINTER, ctypes.c_int]
-    loaded.vpt_back.argtypes = [_POINTER, *[_SIZE] * 5, _POINTER, _POINTER, ctypes.c_int]
-    loaded.vpt_pool.argtypes = [_POINTER, *[_SIZE] * 4, _POINTER]
-    for function in (loaded.vpt_norm, loaded.vpt_into, loaded.vpt_back, loaded.vpt_pool):
-        function.restype = None
-    return loaded
+    functions = {
+        "vpt_norm": [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, ctypes.c_double, _POINTER, _POINTER],
+        "vpt_into": [_POINTER, _POINTER, _POINTER, *[_SIZE] * 5, _POINTER, ctypes.c_int],
+        "vpt_back": [_POINTER, *[_SIZE] * 5, _POINTER, _POINTER, ctypes.c_int],
+        "vpt_pool": [_POINTER, *[_SIZE] * 4, _POINTER],
+    }
+    return compiled(SOURCE, FLAGS, slow, "the fast convolutions do not build here, torch's own are used", functions)
 
 
 def address(tensor: Tensor | None) -> int | None:

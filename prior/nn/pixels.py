@@ -24,13 +24,9 @@ _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_ssize_t
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None where it cannot be built (said once as a warning). VPT_NATIVE=0 leaves it out."""
     slow = "motion stems train more slowly on this CPU"
-    loaded = compiled(SOURCE, FLAGS, slow, "the fast reading of pixels does not build here, torch's is used")
-    if loaded is None:
-        return None
-    for function in (loaded.vpt_pairs_16, loaded.vpt_pairs_32):
-        function.argtypes = [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, ctypes.c_int, _POINTER, _POINTER, _POINTER]
-        function.restype = None
-    return loaded
+    arguments = [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, ctypes.c_int, _POINTER, _POINTER, _POINTER]
+    functions = {"vpt_pairs_16": arguments, "vpt_pairs_32": arguments}
+    return compiled(SOURCE, FLAGS, slow, "the fast reading of pixels does not build here, torch's is used", functions)
 
 
 def _level(shown: Tensor) -> Tensor:

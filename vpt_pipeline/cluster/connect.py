@@ -34,3 +34,9 @@ def connect(address: str, show_workers: bool = False) -> None:
             f"--cluster {address}: no Ray cluster answers there ({error}); expected local, auto (the one this machine belongs "
             "to) or HOST:PORT of its head, which `ray start --head` prints"
         ) from error
+
+
+def last_line(error: BaseException) -> str:
+    """What an error of Ray's says in the end: its traceback from the other process comes first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from vpt_pipeline.cluster.connect import last_line
 from vpt_pipeline.cluster.worker import LabelWorker, Outcome, Task, WorkerSettings
 
 FAILED_STARTS = 3
@@ -120,7 +121,7 @@ class Fleet:
             return self._bury(worker, error)
         except RayError as error:  # the answer was lost with a node, or the worker raised
             if ref in worker.tasks:
-                return [Lost(worker.tasks.pop(ref), _short(error))]
+                return [Lost(worker.tasks.pop(ref), last_line(error))]
             return self._bury(worker, error)
         if ref in worker.tasks:
             task = worker.tasks.pop(ref)
@@ -142,11 +143,11 @@ class Fleet:
             self._failed_starts += 1
             if self._failed_starts >= FAILED_STARTS:
                 raise ValueError(
-                    f"{self._failed_starts} workers failed to start, one after the other: {_short(error)}"
+                    f"{self._failed_starts} workers failed to start, one after the other: {last_line(error)}"
                 ) from error
         ray.kill(worker.actor)
         self._looked = 0.0
-        return [Lost(task, _short(error)) for task in worker.tasks.values()]
+        return [Lost(task, last_line(error)) for task in worker.tasks.values()]
 
     def _look(self) -> None:
         """Start workers where there is room, and ask each how it does."""
@@ -179,8 +180,3 @@ class Fleet:
         for worker in self._workers:
             ray.kill(worker.actor)
         self._workers.clear()
-
-
-def _short(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
