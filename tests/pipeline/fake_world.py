@@ -9,6 +9,7 @@ import numpy as np
 
 from data.actions import DEGREES_PER_COUNT, Action
 from vpt_pipeline.envs.truth import GameTruth
+from vpt_pipeline.players.body import EYE_HEIGHT
 
 GROUND = 10  # the height of the ground's nodes; feet stand half a node above their middle
 
@@ -43,8 +44,25 @@ class FakeWorld:
             steps = max(1, round(math.hypot(to[0] - self.x, to[2] - self.z)))
             spread = [(step + 1) / (steps + 1) for step in range(steps)]
             answer = [[self.x + (to[0] - self.x) * s, GROUND + 1, self.z + (to[2] - self.z) * s] for s in spread]
+        elif op == "pointed":
+            answer = self.pointed(question["range"])
         self.questions[self.asked] = answer
         return self.asked
+
+    def pointed(self, reach: float) -> list[Any] | None:
+        """The node of the ground that the crosshair is on."""
+        steep = math.tan(math.radians(self.pitch))
+        away = (self.y + EYE_HEIGHT - GROUND - 0.5) / steep if steep > 0 else math.inf
+        if math.hypot(away, away * steep) > reach:
+            return None
+        yaw = math.radians(self.yaw)
+        return [
+            "node",
+            "default:dirt",
+            round(self.x + away * math.sin(yaw)),
+            GROUND,
+            round(self.z + away * math.cos(yaw)),
+        ]
 
     def step(self, env_action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, GameTruth]:
         if self.dies_at == self.tick and self.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from data.actions import BUTTONS, DEGREES_PER_COUNT, Action, ActionTrack
 from tests.pipeline.fake_world import FakeWorld
 from vpt_pipeline.players import STYLES, ScriptedPlayer
+from vpt_pipeline.players.gather import DIRT
 from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, bell_steps
 from vpt_pipeline.players.paths import Surroundings, straighten
@@ -50,7 +52,7 @@ def runs(column: np.ndarray) -> list[int]:
 
 
 def test_the_mouse_arrives_and_moves_in_whole_counts() -> None:
-    for style in STYLES.values():
+    for style in (replace(style, drift=0.0) for style in STYLES.values()):
         mouse, left = Mouse(style, np.random.default_rng(1)), np.array([-20.0, 130.0])
         for _ in range(200):
             turn = np.array(mouse.towards((float(left[0]), float(left[1])), tolerance=2.0))
@@ -59,6 +61,47 @@ def test_the_mouse_arrives_and_moves_in_whole_counts() -> None:
             assert np.abs(turn).max() <= 1.5 * style.turn_peak + 1
             left = left - turn
         assert np.hypot(*left) < 3.0, style.name
+
+
+def test_an_unsteady_hand_strays_and_comes_back() -> None:
+    assert STYLES["focused"].drift
+    mouse, left, off = Mouse(STYLES["focused"], np.random.default_rng(1)), np.zeros(2), []
+    for _ in range(4000):
+        left = left - np.array(mouse.towards((float(left[0]), float(left[1])), tolerance=2.0))
+        off.append(np.hypot(*left))
+    assert np.mean(np.array(off) > 5.0) > 0.05  # what a hand that errs needs to be shown
+    assert np.median(off) < 4.0 and max(off) < 25.0
+
+
+class Spots(FakeWorld):
+    """Only every fifth node of the ground is what is asked for."""
+
+    def ask(self, op: str, **question: object) -> int:
+        number = super().ask(op, **question)
+        if question.get("names") == list(DIRT.names):
+            self.questions[number] = [cell for cell in self.questions[number] if self.is_spot(cell)]
+        return number
+
+    @staticmethod
+    def is_spot(cell: list[int]) -> bool:
+        return (2 * cell[0] + cell[2]) % 5 == 0
+
+
+def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
+    world = Spots()
+    _, truth = world.reset(seed=2)
+    player = ScriptedPlayer(world, "dirt", "focused", 2)
+    player.reset(truth)
+    struck, aimed, before = [], [], False
+    for _ in range(3000):
+        pointed = world.pointed(4.0)
+        action = player.act(truth)
+        if "attack" in action.buttons:
+            struck.append(before)
+        before = pointed is not None and world.is_spot(pointed[2:])  # hands follow what was seen a frame ago
+        aimed.append(before)
+        truth = world.step(action.to_env())[-1]
+    assert len(struck) > 300 and np.mean(struck) > 0.9 and np.mean(aimed) < 0.8
 
 
 def test_strokes_are_bells_that_cover_their_distance() -> None:

@@ -12,8 +12,10 @@ from vpt_pipeline.players.routes import go_beside, ramble
 
 ARM = 3.6
 """Metres from the eye within which nodes are dug; the game itself allows 4."""
-TURN = 75.0
-"""Degrees that somebody turns to look for more, to the right."""
+HIGH = 3.6
+"""Metres above the feet up to which nodes are tried."""
+
+Cell = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,7 @@ def dug_at(body: Body, target: Sequence[float]) -> bool:
 
 
 def take_tool(body: Body, part: str) -> Script:
-    """Bring the tool to the hand, as most people do most of the time; single-minded players keep it there."""
-    if body.style.single_minded:
-        body.tool = part
-        return
+    """Bring the tool to the hand, as most people do most of the time."""
     slot = body.slot_of(part) if part else None
     if slot is not None and body.chance(0.9):
         yield from body.select(slot)
@@ -73,20 +72,12 @@ def dig(body: Body, target: Vector, patience: int) -> Generator[Action, None, bo
     for frame in range(patience):
         yield body.frame(("attack",), body.gaze_at(aim), tolerance=4.0)
         if dug_at(body, target):
-            yield from body.wait(_late(body), ("attack",))
+            yield from body.wait(int(body.rng.integers(0, 3)), ("attack",))  # the fingers come off a moment late
             return True
-        if frame == 12 and not body.style.single_minded and body.chance(0.3):
+        if frame == 12 and body.chance(0.3):
             # let go and go on, as hands do
             yield from body.wait(int(body.rng.integers(2, 6)))
     return False
-
-
-def _late(body: Body) -> int:
-    """Frames until the fingers come off: a moment, of those whose play is to be learnt from sometimes more. Who copies somebody
-    that is never late has not seen what to do while hitting nothing, and goes on."""
-    if body.style.single_minded and body.chance(0.25):
-        return int(body.rng.integers(4, 13))
-    return int(body.rng.integers(0, 3))
 
 
 def pick_up(body: Body, where: Vector) -> Script:
@@ -104,61 +95,44 @@ def pick_up(body: Body, where: Vector) -> Script:
     yield from body.wait(int(body.rng.integers(2, 8)))
 
 
-def find(body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]) -> Generator[Action, None, Vector | None]:
-    """One of the nearest nodes of the quarry, or None. Single-minded players only know of what they see."""
-    by_sight = body.style.single_minded
-    found = yield from body.ask(
-        "near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=by_sight and ARM
-    )
-    cells = [tuple(round(value) for value in cell[:3]) for cell in found or []]
-    ground = round(body.feet[1] - 0.5)
+def find(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, Cell | None]:
+    """One of the nearest nodes of the quarry, or None."""
+    found = yield from body.ask("near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4)
+    cells = cells_of(found)
     if quarry.feet_level:
-        levels = (ground, ground + 1) if by_sight else (ground,)  # who sees the walls of a pit digs on into them
-        cells = [cell for cell in cells if cell[1] in levels and body.flat_away(cell) > 1.1]  # not what one stands on
+        ground = round(body.feet[1] - 0.5)
+        cells = [cell for cell in cells if cell[1] == ground and body.flat_away(cell) > 1.1]  # not what one stands on
         cells = cells[:25]
-        if not by_sight:
-            body.rng.shuffle(cells)
-    cells = [cell for cell in cells if cell not in skip and cell[1] - body.feet[1] < 3.6]
-    if by_sight:  # near, and not far off the view
-        cells.sort(key=lambda cell: body.away(cell) * (1 + abs(body.bearing(cell)) / 60))
-    return (cells[0][0], cells[0][1], cells[0][2]) if cells else None
+        body.rng.shuffle(cells)
+    return next((cell for cell in cells if cell not in skip and cell[1] - body.feet[1] < HIGH), None)
 
 
-def look_for(
-    body: Body, quarry: Quarry, radius: int, skip: set[tuple[int, ...]]
-) -> Generator[Action, None, Vector | None]:
-    """As ``find``; single-minded players turn round, always the same way, until they see one."""
-    target = yield from find(body, quarry, radius, skip)
-    if body.style.single_minded:
-        for _ in range(4):
-            if target is not None:
-                break
-            yield from body.look((body.style.gaze_pitch, body.truth["yaw"] + TURN), within=6.0)
-            target = yield from find(body, quarry, radius, skip)
-    return target
+def cells_of(answer: Sequence[Sequence[float]] | None) -> list[Cell]:
+    """The places of the game's answer to ``near``."""
+    return [(round(x), round(y), round(z)) for x, y, z, *_ in answer or []]
 
 
 def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
     """Dig so many of them, going from one to the next; wander on where there are none."""
-    tried: set[tuple[int, ...]] = set()
+    tried: set[Cell] = set()
     done, heading = 0, body.truth["yaw"]
     yield from take_tool(body, quarry.tool)
     for _ in range(count * 3):
         if done >= count:
             return
-        target = yield from look_for(body, quarry, radius, tried)
+        target = yield from find(body, quarry, radius, tried)
         if target is None:
             heading += body.between(-25, 25)  # search on, not in circles
             yield from ramble(body, heading)
             continue
-        tried.add((int(target[0]), int(target[1]), int(target[2])))
+        tried.add(target)
         if body.away(target) > ARM and not (yield from go_beside(body, target)):
             continue
         if (yield from dig(body, target, quarry.patience)):
             done += 1
-            if not body.style.single_minded and body.chance(0.35):
+            if body.chance(0.35):
                 yield from step_back(body)
-            if body.style.single_minded or body.chance(0.8):
+            if body.chance(0.8):
                 yield from pick_up(body, target)
 
 

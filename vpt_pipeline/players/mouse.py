@@ -14,6 +14,9 @@ from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 LONGEST_STROKE = 75.0
 """Degrees; a longer turn takes several strokes, as the mouse has to be lifted."""
 
+DRIFT_KEPT = 0.7
+"""Of an unsteady hand's motion from one frame to the next."""
+
 Turn = tuple[float, float]
 
 
@@ -36,6 +39,8 @@ class Mouse:
         self._speed = np.zeros(2)  # of smooth pursuit, degrees a frame
         self._remainder = np.zeros(2)  # what rounding to counts still owes
         self._aside = np.zeros(2)  # where fidgets have pulled the view, degrees
+        self._drift = np.zeros(2)  # of an unsteady hand, degrees a frame
+        self._unsteady, self._drift_frames = 0.0, 0
         self._pursuing = False
         self._mood_frames = 0
 
@@ -61,7 +66,7 @@ class Mouse:
                 ),
                 1.0,
             )
-        return self._in_counts(np.array(self._plan.popleft())) if self._plan else (0.0, 0.0)
+        return self._in_counts(np.array(self._plan.popleft() if self._plan else (0.0, 0.0)))
 
     def push(self, pitch: float, yaw: float) -> Turn:
         """This turn exactly, but for tremor."""
@@ -85,14 +90,14 @@ class Mouse:
             if away > 12 and planned[0] * error[0] + planned[1] * error[1] < 0:
                 self._plan.clear()
             return self._in_counts(np.array(planned))
-        if self._pursuing and away < 40:
+        if self._pursuing and (away < 40 or self._style.pursuit == 1):
             return self._pursue(error, tolerance, haste)
         self._speed[:] = 0.0
         if away <= tolerance:
-            return 0.0, 0.0
+            return self._in_counts(np.zeros(2))
         if self._wait > 0:
             self._wait -= 1
-            return 0.0, 0.0
+            return self._in_counts(np.zeros(2))
         self._plan_stroke(error, haste)
         self._wait = int(self._rng.poisson(self._style.patience / haste))
         return self._in_counts(np.array(self._plan.popleft()))
@@ -109,7 +114,7 @@ class Mouse:
         wanted = np.where(near, 0.0, np.clip(0.3 * np.array(error), -peak, peak))
         self._speed += 0.55 * (wanted - self._speed)
         if float(np.abs(self._speed).max()) < DEGREES_PER_COUNT / 2:
-            return 0.0, 0.0
+            return self._in_counts(np.zeros(2))
         return self._in_counts(self._speed + self._tremor(float(np.hypot(*self._speed))))
 
     def _plan_stroke(self, error: Turn, haste: float) -> None:
@@ -131,8 +136,20 @@ class Mouse:
             return np.zeros(2)
         return self._rng.normal(0.0, self._style.tremor * min(1.0, 0.3 + speed / 6), 2)
 
+    def _unsteadiness(self) -> NDArray[np.float64]:
+        """Degrees in this frame: now more, now less, and no two frames quite apart."""
+        if not self._style.drift:
+            return np.zeros(2)
+        self._drift_frames -= 1
+        if self._drift_frames <= 0:
+            self._unsteady = float(self._rng.uniform(0.0, 2.0)) * self._style.drift
+            self._drift_frames = int(self._rng.integers(20, 80))
+        fresh = self._rng.normal(0.0, self._unsteady, 2)
+        self._drift = DRIFT_KEPT * self._drift + math.sqrt(1 - DRIFT_KEPT**2) * fresh
+        return self._drift
+
     def _in_counts(self, turn: NDArray[np.float64]) -> Turn:
-        owed = turn + self._remainder
+        owed = turn + self._remainder + self._unsteadiness()
         counts = np.round(owed / DEGREES_PER_COUNT)
         self._remainder = owed - counts * DEGREES_PER_COUNT
         return float(counts[0] * DEGREES_PER_COUNT), float(counts[1] * DEGREES_PER_COUNT)

@@ -10,6 +10,7 @@ import numpy as np
 from vpt_pipeline.players import antics
 from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.build import build, come_down
+from vpt_pipeline.players.by_sight import gather_by_sight
 from vpt_pipeline.players.gather import DIRT, FLOWERS, GRASS, LOGS, WEEDS, Quarry, gather
 from vpt_pipeline.players.habits import ALL
 from vpt_pipeline.players.hunt import animals, hunt
@@ -38,12 +39,16 @@ def travel(body: Body) -> Script:
         yield from breather(body, 0.1)
 
 
+def _gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
+    return (gather_by_sight if body.style.single_minded else gather)(body, quarry, count, radius)
+
+
 def gathering(quarry: Quarry) -> Callable[[Body], Script]:
     """Gather one kind of thing for ever."""
 
     def script(body: Body) -> Script:
         while True:
-            yield from gather(body, quarry, int(body.rng.integers(2, 5)))
+            yield from _gather(body, quarry, int(body.rng.integers(2, 5)))
             yield from breather(body)
 
     return script
@@ -74,10 +79,10 @@ def exploring(body: Body) -> Script:
 _FREEPLAY: Mapping[str, tuple[float, Callable[[Body], Script]]] = {
     "wander": (6.0, lambda body: ramble(body)),
     "travel": (4.0, lambda body: ramble(body, body.truth["yaw"] + body.between(-40, 40), int(body.rng.integers(1, 3)))),
-    "gather": (0.8, lambda body: gather(body, LOGS, int(body.rng.integers(1, 3)))),
-    "dirt": (1.2, lambda body: gather(body, DIRT, int(body.rng.integers(1, 3)))),
-    "flowers": (0.7, lambda body: gather(body, FLOWERS, 1, 16)),
-    "grass": (1.0, lambda body: gather(body, WEEDS, 1, 16)),
+    "gather": (0.8, lambda body: _gather(body, LOGS, int(body.rng.integers(1, 3)))),
+    "dirt": (1.2, lambda body: _gather(body, DIRT, int(body.rng.integers(1, 3)))),
+    "flowers": (0.7, lambda body: _gather(body, FLOWERS, 1, 16)),
+    "grass": (1.0, lambda body: _gather(body, WEEDS, 1, 16)),
     "build": (4.4, lambda body: build(body, int(body.rng.integers(2, 6)))),
     "pillar": (0.9, lambda body: _up_and_down(body)),
     "hunt": (1.2, lambda body: hunt(body, int(body.rng.integers(60, 140)))),

@@ -1,7 +1,6 @@
 """Moments of inattention: a look elsewhere, a step astray, the wrong tool. What the script does next shows how one gets out of
 them, which somebody who never errs cannot teach: a learner's own errors lead to places that recordings without any do not
-show (Laskey et al. 2017, "DART", arXiv 1703.09327). No blow at the wrong thing is among them: that is copied as well, and who
-has begun goes on until something breaks.
+show (Laskey et al. 2017, "DART", arXiv 1703.09327). No blow at the wrong thing is among them: that is copied as well.
 """
 
 from __future__ import annotations

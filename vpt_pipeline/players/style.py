@@ -22,7 +22,7 @@ class PlayerStyle:
     tremor: float  # degrees of unsteadiness while the mouse moves
     patience: float  # mean frames between a stroke and the next
     tolerance: float  # degrees of error that are left alone while walking
-    pursuit: float  # share of time in which the view follows smoothly instead of in strokes
+    pursuit: float  # share of time in which the view follows smoothly instead of in strokes; 1: no strokes at all
     gaze_pitch: float  # where the view rests while walking, degrees down
     fidgets: float  # small strokes a minute that serve nothing
     fidget_size: float  # degrees, standard deviation
@@ -40,6 +40,8 @@ class PlayerStyle:
     glances: float
     # what they like to do: weights of the freeplay activities, 1 where not named
     likes: Mapping[str, float]
+    drift: float = 0.0
+    """Degrees a frame by which an unsteady hand moves the view, standard deviation."""
     slips: float = 0.0
     """Moments of inattention a minute (players/slips.py)."""
     single_minded: bool = False
@@ -77,10 +79,10 @@ _STYLES = (
     ),
     PlayerStyle(
         name="focused",
-        turn_peak=6.0, stroke_frames=4.0, reach=1.00, spread=0.05, tremor=0.08, patience=2.0, tolerance=2.5, pursuit=0.5,
+        turn_peak=6.0, stroke_frames=4.0, reach=1.00, spread=0.05, tremor=0.08, patience=2.0, tolerance=2.5, pursuit=1.0,
         gaze_pitch=10.0, fidgets=8.0, fidget_size=5.0, tap=(2, 3), hold=(4, 7),
         strafes=4.0, hops=0.0, sprints=0.0, sprint_frames=20.0, crouches=0.0, hotbar_taps=0.0, swings=0.0, glances=0.0,
-        likes={"gather": 2.0, "travel": 1.5}, slips=6.0, single_minded=True,
+        likes={"gather": 2.0, "travel": 1.5}, drift=1.2, slips=12.0, single_minded=True,
     ),
 )  # fmt: skip
 

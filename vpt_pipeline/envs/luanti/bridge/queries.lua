@@ -5,15 +5,16 @@ local function feet(player) return vector.round(vector.add(player:get_pos(), {x 
 
 local HALF_WIDTH, HALF_HEIGHT = 50, 34 -- degrees from the middle of the view, a little less than the window shows
 
--- Whether a player could see the near side of a node: within the view, and nothing between (what is within reach is known).
+-- Whether a player could see the near side of a node: nothing between, and within the view (or reach: one knows what is there).
 local function in_sight(player, at, arm)
   local eye = player:get_pos()
   eye.y = eye.y + player:get_properties().eye_height
-  if vector.distance(eye, at) <= (arm or 0) then return true end
-  local away = vector.subtract(at, eye)
-  local yaw = math.deg(math.atan2(-away.x, away.z) - player:get_look_horizontal())
-  local pitch = math.deg(math.atan2(-away.y, math.hypot(away.x, away.z)) - player:get_look_vertical())
-  if math.abs((yaw + 180) % 360 - 180) > HALF_WIDTH or math.abs(pitch) > HALF_HEIGHT then return false end
+  if vector.distance(eye, at) > (arm or 0) then
+    local away = vector.subtract(at, eye)
+    local yaw = math.deg(math.atan2(-away.x, away.z) - player:get_look_horizontal())
+    local pitch = math.deg(math.atan2(-away.y, math.hypot(away.x, away.z)) - player:get_look_vertical())
+    if math.abs((yaw + 180) % 360 - 180) > HALF_WIDTH or math.abs(pitch) > HALF_HEIGHT then return false end
+  end
   local function side(axis) return math.max(at[axis] - 0.51, math.min(at[axis] + 0.51, eye[axis])) end
   return (minetest.line_of_sight(eye, vector.new(side("x"), side("y"), side("z"))))
 end

@@ -1,0 +1,88 @@
+"""Gathering by sight alone, as one who learns from the picture can copy it.
+
+What is done in a frame follows from what that frame shows. The player goes for what is in view, and strikes while the thing is
+in the crosshair, never else: its unsteady hand (``PlayerStyle.drift``) leads the view off again and again, so that recordings
+show every way back, which those of a steady hand do not (Laskey et al. 2017, "DART", arXiv 1703.09327).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from data.actions import Action
+from vpt_pipeline.envs.truth import Vector
+from vpt_pipeline.players.body import Body, Script
+from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, pick_up
+from vpt_pipeline.players.routes import go_beside, ramble
+
+TURN = 75.0
+"""Degrees that somebody turns to look for more, to the right."""
+LOOKS = 4
+"""So often, until all has been seen."""
+VAIN = 25
+"""Frames of looking at something without getting at it after which it is given up."""
+
+
+def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
+    """Dig so many of them, the nearest in view first; turn round, then walk on, where there are none."""
+    tried: set[Cell] = set()
+    done, heading, body.tool = 0, body.truth["yaw"], quarry.tool
+    for _ in range(count * 3):
+        if done >= count:
+            return
+        seen = yield from _look_for(body, quarry, radius, tried)
+        if not seen:
+            heading += body.between(-25, 25)  # search on, not in circles
+            yield from ramble(body, heading)
+            continue
+        target = seen[0]
+        tried.add(target)
+        if body.away(target) > ARM and not (yield from go_beside(body, target)):
+            continue
+        dug = yield from _strike(body, target, set(seen), quarry.patience)
+        if dug is not None:
+            done += 1
+            yield from pick_up(body, dug)
+
+
+def _look_for(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
+    """Nodes of the quarry in view or within reach, those first that are near and not far off the view; where there are none,
+    what shows after turning, always the same way."""
+    for look in range(LOOKS + 1):
+        if look:
+            yield from body.look((body.style.gaze_pitch, body.truth["yaw"] + TURN), within=6.0)
+        found = yield from body.ask(
+            "near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=ARM
+        )
+        cells = [cell for cell in cells_of(found) if cell not in skip and cell[1] - body.feet[1] < HIGH]
+        if quarry.feet_level:
+            ground = round(body.feet[1] - 0.5)  # who sees the walls of a pit digs on into them
+            cells = [cell for cell in cells if cell[1] in (ground, ground + 1) and body.flat_away(cell) > 1.1]
+        if cells:
+            return sorted(cells, key=lambda cell: body.away(cell) * (1 + abs(body.bearing(cell)) / 60))
+    return []
+
+
+def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generator[Action, None, Vector | None]:
+    """Look at the target and hold attack while it, or another of those seen, is in the crosshair, until one breaks: which, or
+    None where that does not come about."""
+    hit: Cell | None = None
+    idle = 0  # frames of not hitting it, once the view is there
+    for _ in range(patience + 30):
+        if idle > VAIN:
+            return None
+        before = sum(body.truth["dug"].values())
+        off, away = body.off_target(body.gaze_at(target)), body.away(target)
+        near = away > ARM and abs(body.bearing(target)) < 40
+        keys = ("attack",) if hit is not None else ("forward",) if near else ()
+        pointed = yield from body.ask("pointed", range=4.0, keys=keys, gaze=body.gaze_at(target))
+        if hit in seen and sum(body.truth["dug"].values()) > before:
+            return hit
+        hit = None
+        if pointed and pointed[0] == "node":
+            cell = cells_of([pointed[2:]])[0]
+            # what hides the target is hit as well, if the crosshair is on the target
+            if cell in seen or (off < 3.0 and away < ARM + 0.6):
+                hit = cell
+        idle = 0 if hit in seen else idle + (off < 10)
+    return None
