@@ -20,7 +20,7 @@ EYE_HEIGHT = 1.625
 ANSWER_FRAMES = 8
 """Frames that a script waits for the game's answer to a question."""
 
-NOTICED = 0.5
+NOTICED = 0.8
 """Chance in each frame to notice that the wrong tool is in hand."""
 
 Script = Generator[Action, None, None]
@@ -128,7 +128,9 @@ class Body:
         """One frame: hold ``keys``, bring the view towards ``gaze`` (or ``push`` it); ``free`` habits may join in."""
         if (slip := self._slips.next()) is not None:
             return Action(self._keys.settle(set(slip[0])), self._mouse.push(*slip[1]))
-        wanted = set(keys) | self._wrong_tool()
+        if tool := self._tool_key():  # and nothing else meanwhile
+            return Action(self._keys.settle({tool}), self._mouse.still())
+        wanted = set(keys)
         walking = self._walked >= 4 and "forward" in wanted
         wanted |= self.habits.buttons(free, "forward" in wanted, walking, self.grounded, self.truth["hotbar"])
         if gaze is not None and self.habits.is_glancing:
@@ -143,12 +145,12 @@ class Body:
             camera = self._mouse.rest(moving=bool(MOVEMENT & wanted))
         return Action(self._keys.settle(wanted), camera)
 
-    def _wrong_tool(self) -> set[str]:
+    def _tool_key(self) -> str | None:
         """The key that brings the tool to the hand, once it is noticed that another is there."""
         slot = self.slot_of(self.tool) if self.tool else None
         if slot is None or slot == self.truth["hotbar"] or self.truth["gui_open"] or not self.chance(NOTICED):
-            return set()
-        return {f"hotbar.{slot + 1}"}
+            return None
+        return f"hotbar.{slot + 1}"
 
     def ask(
         self, op: str, *, keys: Iterable[str] = (), gaze: tuple[float, float] | None = None, **question: Any

@@ -1,8 +1,9 @@
 """Gathering by sight alone, as one who learns from the picture can copy it.
 
 What is done in a frame follows from what that frame shows. The player goes for what is in view, and strikes while the thing is
-in the crosshair, never else: its unsteady hand (``PlayerStyle.drift``) leads the view off again and again, so that recordings
-show every way back, which those of a steady hand do not (Laskey et al. 2017, "DART", arXiv 1703.09327).
+in the crosshair, never else: its hand is jogged (``PlayerStyle.jogs``) and leads the view off again and again, so that
+recordings show every way back, which those of a steady hand do not (Laskey et al. 2017, "DART", arXiv 1703.09327). Short jogs,
+far apart: a hand that always trembles hides in its noise what it was going to do.
 """
 
 from __future__ import annotations

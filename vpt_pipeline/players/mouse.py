@@ -14,8 +14,8 @@ from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 LONGEST_STROKE = 75.0
 """Degrees; a longer turn takes several strokes, as the mouse has to be lifted."""
 
-DRIFT_KEPT = 0.7
-"""Of an unsteady hand's motion from one frame to the next."""
+JOG, JOG_FRAMES = (5.0, 8.0), (2, 4)
+"""How far a jog turns the view (pitch, yaw) in degrees, standard deviation, and how long it takes, from and to."""
 
 Turn = tuple[float, float]
 
@@ -39,8 +39,7 @@ class Mouse:
         self._speed = np.zeros(2)  # of smooth pursuit, degrees a frame
         self._remainder = np.zeros(2)  # what rounding to counts still owes
         self._aside = np.zeros(2)  # where fidgets have pulled the view, degrees
-        self._drift = np.zeros(2)  # of an unsteady hand, degrees a frame
-        self._unsteady, self._drift_frames = 0.0, 0
+        self._jogged, self._jog_turn = 0, np.zeros(2)  # frames left of being jogged, and degrees in each
         self._pursuing = False
         self._mood_frames = 0
 
@@ -136,20 +135,20 @@ class Mouse:
             return np.zeros(2)
         return self._rng.normal(0.0, self._style.tremor * min(1.0, 0.3 + speed / 6), 2)
 
-    def _unsteadiness(self) -> NDArray[np.float64]:
-        """Degrees in this frame: now more, now less, and no two frames quite apart."""
-        if not self._style.drift:
+    def _jog(self) -> NDArray[np.float64]:
+        """Degrees in this frame that the hand was jogged by, which it did not want."""
+        if not self._style.jogs:
             return np.zeros(2)
-        self._drift_frames -= 1
-        if self._drift_frames <= 0:
-            self._unsteady = float(self._rng.uniform(0.0, 2.0)) * self._style.drift
-            self._drift_frames = int(self._rng.integers(20, 80))
-        fresh = self._rng.normal(0.0, self._unsteady, 2)
-        self._drift = DRIFT_KEPT * self._drift + math.sqrt(1 - DRIFT_KEPT**2) * fresh
-        return self._drift
+        if not self._jogged and self._rng.random() < self._style.jogs / FRAMES_A_MINUTE:
+            self._jogged = int(self._rng.integers(JOG_FRAMES[0], JOG_FRAMES[1] + 1))
+            self._jog_turn = self._rng.normal(0.0, JOG, 2) / self._jogged
+        if not self._jogged:
+            return np.zeros(2)
+        self._jogged -= 1
+        return self._jog_turn
 
     def _in_counts(self, turn: NDArray[np.float64]) -> Turn:
-        owed = turn + self._remainder + self._unsteadiness()
+        owed = turn + self._remainder + self._jog()
         counts = np.round(owed / DEGREES_PER_COUNT)
         self._remainder = owed - counts * DEGREES_PER_COUNT
         return float(counts[0] * DEGREES_PER_COUNT), float(counts[1] * DEGREES_PER_COUNT)
