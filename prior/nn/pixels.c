@@ -9,12 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MANY 100000 /* pixels, for which it pays to wake other threads: not one frame of a game */
+
 #define PAIRED(NAME, VALUE)                                                                                              \
     void NAME(const uint8_t *shown, const uint8_t *neighbour, ptrdiff_t pixels, ptrdiff_t stride_s, ptrdiff_t stride_n,  \
               int ahead, const VALUE *level, const VALUE *change, VALUE *out)                                            \
     {                                                                                                                    \
         const int sign = ahead ? -1 : 1;                                                                                 \
-        _Pragma("omp parallel for schedule(static)") for (ptrdiff_t i = 0; i < pixels; i++)                              \
+        _Pragma("omp parallel for schedule(static) if (pixels > MANY)") for (ptrdiff_t i = 0; i < pixels; i++)                              \
         {                                                                                                                \
             const uint8_t *s = shown + i * stride_s, *n = neighbour + i * stride_n;                                      \
             VALUE *o = out + 6 * i;                                                                                      \
