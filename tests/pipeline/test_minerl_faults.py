@@ -22,6 +22,7 @@ import pytest
 from vpt_pipeline.envs.minerl import MinerlDied, MinerlEnv
 from vpt_pipeline.envs.minerl.connection import PREFIX, sweep_folders
 from vpt_pipeline.envs.minerl.server import owned, wire
+from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings
 
 QUICK = MinerlSettings(python=sys.executable, step_timeout=1.5, reset_timeout=1.5, close_timeout=5)
@@ -79,6 +80,18 @@ def test_a_broken_step_says_so_in_time_and_the_next_reset_plays(fault: str, said
             env.step({})
         assert env.restarts == 1
     assert folders() == set()
+
+
+def test_a_hang_shows_minecrafts_last_words() -> None:
+    with MinerlEnv("Fake-v0", settings=QUICK, fault="hang", at=1) as env:
+        playing(env)
+        folder = Path(env._link._folder)  # type: ignore[union-attr,arg-type]
+        (folder / FILES.replace("*", "1")).write_text("first\n" * 99 + "java.lang.OutOfMemoryError: Java heap space\n")
+        with pytest.raises(
+            MinerlDied, match=r"hangs(?s:.*)Minecraft's last words:(\n    first)+\n    java.lang.OutOf"
+        ) as died:
+            env.step({})
+        assert str(died.value).count("first") < 20
 
 
 def test_a_reset_that_hangs() -> None:

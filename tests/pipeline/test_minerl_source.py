@@ -193,6 +193,21 @@ def test_minerl_without_minecraft_says_what_it_said(tmp_path: Path) -> None:
         MinerlEnv("MineRLHumanSurvival-v0", settings=settings).reset()
 
 
+def test_minecrafts_last_words_are_told_and_its_output_fills_nothing(tmp_path: Path) -> None:
+    script = """
+        echo '***** Start MalmoEnvServer on port 1'
+        echo 'CLIENT enter state: DORMANT'
+        yes custom.jump | head -n 50000
+        echo 'java.lang.OutOfMemoryError: Java heap space'
+        touch "$(dirname "$0")/said"
+        sleep 1000"""
+    settings = with_minecraft(tmp_path, script)
+    with pytest.raises(MinerlDied, match=r"reset failed: (?s:.*)last words:(?s:.*)OutOfMemoryError") as died:
+        MinerlEnv("MineRLHumanSurvival-v0", settings=settings).reset()
+    assert "custom.jump" not in str(died.value)
+    assert (tmp_path / "minerl" / "MCP-Reborn" / "said").exists()
+
+
 def test_what_minerl_started_and_forgot_is_ended(tmp_path: Path) -> None:
     """MineRL starts Minecraft in a session of its own and a watcher as a daemon; neither is a descendant of ours any more."""
     settings = dataclasses.replace(with_minecraft(tmp_path, "sleep 1000 & sleep 1000"), reset_timeout=25)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpt_pipeline.envs.minerl.server import owned, wire
+from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import MinerlSettings, command, environment
 
 LOG_LINES = 12
@@ -160,7 +161,7 @@ class Connection:
             if answer.get("kind") == "ValueError" and what == "open":
                 self.kill()
                 raise ValueError(answer["error"])
-            raise self._died(f"{what} failed: {answer['error']}")
+            raise self._died(f"{what} failed: {answer['error']}", str(answer.get("minecraft") or ""))
         if self.memory > self._settings.memory_limit:
             used, limit = self.memory / 2**30, self._settings.memory_limit / 2**30
             raise self._died(f"the env's memory grew to {used:.2f} GiB, over the limit of {limit:.2f} GiB")
@@ -186,8 +187,8 @@ class Connection:
         finally:
             self.kill()
 
-    def _died(self, why: str) -> MinerlDied:
-        log = self._log()
+    def _died(self, why: str, minecraft: str = "") -> MinerlDied:
+        log = self._log() + told(minecraft or self._minecraft(), why)
         self.kill()
         return MinerlDied(f"{why} ({self._settings.where}){log}")
 
@@ -217,8 +218,22 @@ class Connection:
         """The server's last words, if it has a log here."""
         if self._folder is None:
             return ""
-        text = (self._folder / "log").read_text(errors="replace").strip()
-        return "".join(f"\n    {line}" for line in text.splitlines()[-LOG_LINES:])
+        return _indented((self._folder / "log").read_text(errors="replace"))
+
+    def _minecraft(self) -> str:
+        """Minecraft's last words, if they were written here."""
+        files = [] if self._folder is None else sorted(self._folder.glob(FILES))
+        return "".join(file.read_text(errors="replace") for file in files)
+
+
+def told(minecraft: str, why: str) -> str:
+    """Minecraft's last words as an error's last lines, but for what the error says already."""
+    more = "\n".join(line for line in minecraft.splitlines() if line not in why)
+    return f"\n  Minecraft's last words:{_indented(more)}" if more else ""
+
+
+def _indented(text: str) -> str:
+    return "".join(f"\n    {line}" for line in text.strip().splitlines()[-LOG_LINES:])
 
 
 def sweep_folders() -> None:

@@ -164,11 +164,12 @@ def _conda_folder(name: str) -> Path:
 
 
 def environment(settings: MinerlSettings, mark: str, folder: Path) -> dict[str, str]:
-    """Of the server's processes. mark: whose they are; folder: where MineRL's logs go."""
+    """Of the server's processes. mark: whose they are; folder: where Minecraft's last words go."""
+    from vpt_pipeline.envs.minerl.server.minecraft_log import FOLDER
     from vpt_pipeline.envs.minerl.server.owned import OWNER
 
     ours = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
-    ours |= {OWNER: mark, "MALMO_MINECRAFT_OUTPUT_LOGDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    ours |= {OWNER: mark, FOLDER: str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     if settings.source:
         ours["PYTHONPATH"] = str(Path(settings.source).resolve())
     if settings.conda:

@@ -2,8 +2,8 @@
 each frame.
 
 A specification stays as published but for three things: the observation carries what Minecraft says of itself (position, stats,
-inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen. Two
-defects are mended: BASALT's and the diamond task's step counters go on over resets, so that a second episode ends too
+inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen. Three
+defects are mended: Minecraft's output is always read (minecraft_log.py); BASALT's and the diamond task's step counters go on over resets, so that a second episode ends too
 early; and a lost connection to Minecraft, which MineRL reports as a random observation, is an error here.
 
 Source: minerllabs/minerl 1.0, herobraine/env_spec.py, env_specs/*.py, env/_multiagent.py, and EnvServer.java of its patch.
@@ -16,6 +16,8 @@ import json
 import os
 import sys
 from typing import Any
+
+from . import minecraft_log
 
 CHOICES = (
     "inventory",
@@ -148,6 +150,7 @@ class MinerlGame:
 
             self.env = make_fake(self.spec)
         else:
+            minecraft_log.mend(_module("minerl.env.malmo"))
             self.env = self.spec.make()
         spaces = self.spec.action_space.spaces
         ranges = ("fov_range", "gamma_range", "guiscale_range", "cursor_size_range")
