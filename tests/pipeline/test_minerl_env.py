@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 
 from data.actions import ENV_BUTTONS
 from vpt_pipeline.envs import make_env
-from vpt_pipeline.envs.minerl import MinerlEnv
+from vpt_pipeline.envs.minerl import MinerlDied, MinerlEnv
 from vpt_pipeline.envs.minerl.checks import obstacles
 from vpt_pipeline.envs.minerl.rewards import MostHeld, VptReward
+from vpt_pipeline.envs.minerl.server import owned
 from vpt_pipeline.envs.minerl.server.fake import FACTS, FakeGame
-from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings, environment, interpreter, settings_from
+from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings, command, environment, interpreter, settings_from
 from vpt_pipeline.envs.minerl.truths import EpisodeTruth
 from vpt_pipeline.envs.truth import GameTruth
 
@@ -231,15 +233,24 @@ with open({log!r}, "a") as log:
 if words[0] == "run":
     assert "{{server}}:/vpt-server:ro".format(server={server!r}) in words
     begin = words.index("/vpt-server")
-    os.execv(sys.executable, [sys.executable, {server!r}, *words[begin + 1 :]])
+    passed = [after for word, after in zip(words, words[1:]) if word == "-e"]
+    inside = {{name: os.environ[name] for name in passed if name in os.environ}}
+    os.chdir(words[words.index("-w") + 1] if "-w" in words else "/")
+    os.execve(sys.executable, [sys.executable, {server!r}, *words[begin + 1 :]], inside)
 """
+"""Plays a container engine: the environment and the working directory are the container's, not ours."""
+
+
+def engine_of(folder: Path, name: str = "docker") -> tuple[MinerlSettings, Path]:
+    """A container engine, and the file in which it writes down what it is told."""
+    engine, log = folder / name, folder / "log"
+    engine.write_text(ENGINE.format(python=sys.executable, log=str(log), server=str(SERVER)))
+    engine.chmod(0o755)
+    return MinerlSettings(container="minerl", engine=str(engine)), log
 
 
 def test_a_container_gets_one_folder_and_is_ended_by_name(tmp_path: Path) -> None:
-    engine, log = tmp_path / "engine", tmp_path / "log"
-    engine.write_text(ENGINE.format(python=sys.executable, log=str(log), server=str(SERVER)))
-    engine.chmod(0o755)
-    settings = MinerlSettings(container="minerl", engine=str(engine))
+    settings, log = engine_of(tmp_path)
     with MinerlEnv("Fake-v0", settings=settings) as env:
         env.reset(seed=1)
         folder = env._link._folder  # type: ignore[union-attr]
@@ -247,6 +258,39 @@ def test_a_container_gets_one_folder_and_is_ended_by_name(tmp_path: Path) -> Non
     started, ended = log.read_text().splitlines()
     assert started.startswith("run --rm -i --name vpt-minerl-") and f"-v {folder}:{folder} " in started
     assert ended == f"kill {started.split()[4]}"
+
+
+def test_what_runs_in_a_container_carries_its_owners_mark_and_works_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VPT_MINERL_FAKE", '{"fault": "raise", "at": 2}')  # reaches the game, too
+    settings, _ = engine_of(tmp_path)
+    with MinerlEnv("Fake-v0", settings=settings) as env:
+        env.reset(seed=1)
+        folder, mark = env._link._folder, env._link._mark  # type: ignore[union-attr]
+        inside = owned.marked(owned.OWNER, mark)
+        assert len(inside) == 2  # the server and its env
+        assert {(Path("/proc") / str(pid) / "cwd").readlink() for pid in inside} == {folder}
+        env.step({})
+        with pytest.raises(MinerlDied, match="MineRL lost Minecraft"):
+            env.step({})
+    assert owned.marked(owned.OWNER, mark) == []
+
+
+def test_a_mark_made_in_another_container_has_an_owner_whom_we_cannot_see() -> None:
+    ours = owned.new_mark()
+    pid, started, world, token = ours.split(".")
+    assert owned.has_owner(ours) and owned.has_owner(f"{pid}.{started}.{world}1.{token}")
+    assert not owned.has_owner(f"{pid}.1.{world}.{token}") and not owned.has_owner(f"{pid}.1.{token}")
+
+
+@pytest.mark.parametrize(
+    ("engine", "user", "keeps"), [("podman", 1000, True), ("podman", 0, False), ("docker", 1000, False)]
+)
+def test_rootless_podman_keeps_our_user(engine: str, user: int, keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: user)
+    words = command(MinerlSettings(container="minerl", engine=f"/usr/bin/{engine}"), ["--facts"], None, "name")
+    assert ("--userns=keep-id" in words) is keeps and f"{user}:{os.getgid()}" in words
 
 
 def test_a_conda_environment_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_minecraft_never_waits_for_a_reader_and_its_last_words_stay(
     for _ in range(2):  # once is enough
         minecraft_log.mend(Malmo)
     process = Malmo.MinecraftInstance()._launch_minecraft()
-    lines = []
+    lines: list[bytes] = []
     while not (lines and minecraft_log.READY in lines[-1]):  # what MineRL does
         lines.append(process.stdout.readline())
     assert len(lines) == 2 and b"on port 9000" in lines[0]

@@ -2,9 +2,10 @@
 each frame.
 
 A specification stays as published but for three things: the observation carries what Minecraft says of itself (position, stats,
-inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen. Three
-defects are mended: Minecraft's output is always read (minecraft_log.py); BASALT's and the diamond task's step counters go on over resets, so that a second episode ends too
-early; and a lost connection to Minecraft, which MineRL reports as a random observation, is an error here.
+inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen.
+Three defects are mended: BASALT's and the diamond task's step counters go on over resets, so that a second episode ends
+too early; a lost connection to Minecraft, which MineRL reports as a random observation, is an error here; and Minecraft's
+output is always read (minecraft_log.py).
 
 Source: minerllabs/minerl 1.0, herobraine/env_spec.py, env_specs/*.py, env/_multiagent.py, and EnvServer.java of its patch.
 """

@@ -1,9 +1,9 @@
 """What Minecraft prints: read all the time, and only its last words kept, for when something goes wrong.
 
-MineRL reads Minecraft's output until it is ready, and then leaves it to a thread that on a busy machine ends before it has begun
-(env/malmo.py starts it before it sets ``running``): nobody reads, and Java stands still once the pipe is full. Where that thread
-lives, it writes a file without end, for Java prints every statistic at every observation. So the output is read here, and
-MineRL's thread is told that there is no more.
+MineRL reads Minecraft's output until it is ready, and then leaves it to a thread that on a busy machine ends before it has
+begun (env/malmo.py starts it before it sets ``running``): nobody reads, and Java stands still once the pipe is full. Where that
+thread lives, it writes a file without end, for Java prints every statistic at every observation. So the output is read
+here, and MineRL's thread is told that there is no more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One env for one client: requests come over a channel, frames go through a file that both sides have mapped.
 
 Requests: open {name, choices, frames?}, reset {seed?}, step {held, camera}, close. An answer has "news" (what the game says) or
-"error" (and is then the last word of that game; "minecraft": its last words); "memory" is how many bytes the env's processes use, Java among them.
+"error" (and is then the last word of that game; "minecraft": what Minecraft printed last); "memory" is how many bytes the env's
+processes use, Java among them.
 """
 
 from __future__ import annotations
