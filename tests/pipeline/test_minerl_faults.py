@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 
 from vpt_pipeline.envs.minerl import MinerlDied, MinerlEnv
-from vpt_pipeline.envs.minerl.connection import PREFIX, sweep_folders
+from vpt_pipeline.envs.minerl.connection import PREFIX, Connection, sweep_folders
 from vpt_pipeline.envs.minerl.server import owned, wire
 from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings
@@ -160,6 +161,27 @@ def test_java_that_has_left_the_tree_ends_with_the_env_and_nobody_elses_does() -
     finally:
         bystander.kill()
         bystander.wait()
+
+
+@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="there is no xvfb-run")
+@pytest.mark.parametrize("fault", ["", "hang"])
+def test_a_virtual_display_leaves_no_files_behind(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    settings = dataclasses.replace(QUICK, step_timeout=0.5)
+    link = Connection(settings, screen=True)
+    link.open("Fake-v0", {"fault": fault, "at": 1})
+    link.ask({"op": "reset", "seed": 1}, SLACK)
+    lines = [(Path("/proc") / str(pid) / "cmdline").read_text() for pid in owned.marked(owned.OWNER, link._mark)]
+    (words,) = [line.split("\0") for line in lines if line.startswith("Xvfb")]
+    number = words[1].removeprefix(":")
+    files = [Path(f"/tmp/.X{number}-lock"), Path(f"/tmp/.X11-unix/X{number}"), Path(words[words.index("-auth") + 1])]
+    assert all(file.exists() for file in files)
+    if fault:
+        with pytest.raises(MinerlDied, match="hangs"):
+            link.ask({"op": "step", "held": [], "camera": [0, 0]}, 0.5)
+    link.close()
+    assert not any(file.exists() for file in files) and not files[-1].parent.exists()
+    assert folders() == set()
 
 
 @pytest.mark.parametrize("whom", ["session", "server"])

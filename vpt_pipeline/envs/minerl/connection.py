@@ -25,6 +25,8 @@ from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import MinerlSettings, command, environment
 
 LOG_LINES = 12
+DISPLAY_SECONDS = 5.0
+"""What a virtual display has to put its things away."""
 PREFIX = owned.FOLDER
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -43,6 +45,7 @@ class Connection:
         self._settings, self._screen = settings, screen
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._display = False
         self._mark = owned.new_mark()
         self._name = PREFIX + self._mark.replace(".", "-")
         self._frames: NDArray[np.uint8] | None = None
@@ -63,6 +66,7 @@ class Connection:
         self._folder = folder = Path(tempfile.mkdtemp(prefix=f"{self._name}-", dir=place))
         there = folder / "socket"
         line = command(self._settings, ["--socket", str(there), "--follow-stdin"], folder, self._name, self._screen)
+        self._display = Path(line[0]).name == "xvfb-run"
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 line, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, start_new_session=True,
@@ -203,16 +207,25 @@ class Connection:
                 quiet = subprocess.DEVNULL
                 with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                     subprocess.run([self._settings.engine, "kill", self._name], stdout=quiet, stderr=quiet, timeout=30)
-            process.kill()
-            owned.end_marked(owned.OWNER, self._mark)
-            process.wait()
             if process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
+            if self._display:
+                self._await_end()
+            process.kill()
+            owned.end_marked(owned.OWNER, self._mark)
+            process.wait()
         self._frames = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+    def _await_end(self) -> None:
+        """The server ends with its stdin, and its envs at once; then xvfb-run ends Xvfb, and both remove their files, which
+        nobody would if they were killed."""
+        deadline = time.monotonic() + DISPLAY_SECONDS
+        while owned.marked(owned.OWNER, self._mark) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def _log(self) -> str:
         """The server's last words, if it has a log here."""
@@ -240,6 +253,5 @@ def sweep_folders() -> None:
     """Remove folders of clients that are gone."""
     for place in {_SHARED_MEMORY, Path(tempfile.gettempdir())}:
         for folder in place.glob(f"{PREFIX}*"):
-            pid, started, _ = (*folder.name.removeprefix(PREFIX).split("-"), "", "")[:3]
-            if not owned.has_owner(f"{pid}.{started}."):
+            if not owned.has_owner(folder.name.removeprefix(PREFIX).replace("-", ".")):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -89,7 +89,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        owned.end_marked(owned.OWNER, os.environ[owned.OWNER])
+        owned.end_marked(
+            owned.SESSION, os.environ[owned.OWNER]
+        )  # the envs; xvfb-run, above us, puts its things away itself
         if options.socket:
             with contextlib.suppress(OSError):
                 options.socket.unlink()
