@@ -78,6 +78,21 @@ def test_inventory_of_an_episode(env: MinerlEnv) -> None:
         env.reset(options={"animals": 3})
 
 
+def test_a_start_that_minecraft_cannot_make_is_refused(env: MinerlEnv) -> None:
+    with pytest.raises(ValueError, match=r"unknown biome 'birch_forest'; expected one of .*forest"):
+        env.reset(options={"biome": "birch_forest"})
+    for count in (0, 65):
+        with pytest.raises(ValueError, match=f"{count} torch in one slot; expected 1 to 64"):
+            env.reset(options={"inventory": [{"type": "torch", "quantity": count}]})
+    with pytest.raises(ValueError, match="37 items; expected at most 36"):
+        env.reset(options={"inventory": ["dirt"] * 37})
+    for seed in (2**63, -(2**63) - 1):
+        with pytest.raises(ValueError, match=rf"seed is {seed}; expected a whole number from"):
+            env.reset(seed=seed)
+    for seed in (-1, -(2**63), 2**63 - 1):  # half of Minecraft's worlds have a negative one
+        env.reset(seed=seed)
+
+
 def test_the_game_is_restarted_after_so_many_episodes() -> None:
     with MinerlEnv("Fake-v0", settings=MinerlSettings(python=sys.executable, restart_every=2)) as env:
         for _ in range(5):

@@ -114,6 +114,19 @@ def test_chosen_inventory_and_biome_reach_the_mission() -> None:
         assert chosen.count("<PreferredSpawnBiome>") == 1 and "<PreferredSpawnBiome>plains" in chosen
 
 
+def test_items_that_minecraft_does_not_have_are_refused_and_negative_seeds_are_not() -> None:
+    with fake("MineRLHumanSurvival-v0") as env:
+        for item, said in (
+            ("diamond_pikaxe", r"'diamond_pikaxe', which is no item(.*)did you mean diamond_pickaxe"),
+            ("minecraft:oak_log", r"did you mean oak_log"),
+            ("diamond_pickaxe 2", r"2 diamond_pickaxe in one slot; expected 1 to 1"),
+            ("ender_pearl 17", r"expected 1 to 16"),
+        ):
+            with pytest.raises(ValueError, match=said):
+                env.reset(options={"inventory": [item]})
+        assert env.reset(seed=-(2**63), options={"inventory": ["ender_pearl 16"]})[1]["tick"] == 0
+
+
 def test_a_second_episode_lasts_as_long_as_the_first() -> None:
     """MineRL's BASALT wrapper does not set its counter back; and its time is up, not its goal reached."""
     with fake("MineRLBasaltFindCave-v0") as env:
