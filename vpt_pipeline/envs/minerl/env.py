@@ -126,6 +126,11 @@ class MinerlEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self._frame = link.frame(raw)
         return {"pov": self._frame}, self._info(info, answer["news"])
 
+    def open(self) -> None:
+        """Start the game's process, but no Minecraft: raises what a ``reset`` would for what is missing here."""
+        if self._link is None:
+            self._open(dict(self._choices))
+
     def step(self, action: Mapping[str, Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Hold the action's keys and turn its camera for one frame. Missing keys count as released."""
         link, truth = self._link, self._truth
