@@ -148,6 +148,15 @@ def test_death_ends_the_episode_even_where_minecraft_says_no_more() -> None:
     assert truth.info({"isGuiOpen": True}, 2)["position"] == (-10.0, 64.0, 20.0)
 
 
+@pytest.mark.parametrize("said", [{"custom": {"deaths": 3}}, {"custom": {"deaths": 2}, "minecraft_over": True}])
+def test_a_player_who_lives_again_before_it_is_told_has_died(said: dict[str, Any]) -> None:
+    alive = {"life_stats": {"life": 20.0, "is_alive": True}, "custom": {"deaths": 2}}  # of earlier worlds
+    truth = EpisodeTruth(news(**alive))
+    assert not truth.info(news(**alive), 1)["is_dead"]
+    info = truth.info(news(**alive | said), 2, ended="done")
+    assert info["is_dead"] and info["ended"] == "death" and info["hp"] == 20
+
+
 # ---------------------------------------------------------------- VPT's checks and reward, STEVE-1's measures
 @pytest.mark.parametrize(
     ("wrong", "said"),

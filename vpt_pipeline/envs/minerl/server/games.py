@@ -231,6 +231,10 @@ class MinerlGame:
         self._steps += 1
         done = bool(done) or self._steps == self.spec.max_episode_steps
         pov, news = self._seen(observation)
+        if (
+            getattr(self.env.unwrapped, "done", False) and "xpos" in news
+        ):  # Minecraft's own word, below MineRL's wrappers
+            news["minecraft_over"] = True  # it is the player's death; the statistic of that comes too late
         return pov, float(reward), done, news
 
     def _seen(self, observation: Any) -> tuple[Any, dict[str, Any]]:
