@@ -161,7 +161,7 @@ def test_a_player_who_lives_again_before_it_is_told_has_died(said: dict[str, Any
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"resolution": [320, 180]}, "expected [640, 360]"),
+        ({"resolution": [320, 180]}, "expected [640, 360]: leave out --size"),
         ({"fov_range": [70.0, 130.0]}, "fov_range is [70.0, 130.0], expected [70.0, 70.0]"),
         ({"gamma_range": [0.0, 0.0]}, "gamma_range"),
         ({"guiscale_range": [2.0, 2.0]}, "guiscale_range"),
@@ -183,6 +183,16 @@ def test_the_env_refuses_what_vpt_cannot_play_unless_told() -> None:
             env.reset()
         env.check = False
         env.reset()
+
+
+def test_another_size_is_refused_by_its_option_or_played_on_demand() -> None:
+    with pytest.raises(ValueError, match=r"resolution is \[320, 180\], expected \[640, 360\]: leave out --size"):
+        MinerlEnv("Fake-v0", (320, 180), settings=HERE).reset()
+    with MinerlEnv("Fake-v0", (320, 180), settings=HERE, check=False) as env:
+        env.reset(seed=2)
+        frame, game = env.step({})[0]["pov"], FakeGame(resolution=[320, 180])
+        game.reset(2)
+        assert frame.shape == (180, 320, 3) and np.array_equal(frame, game.step([], [0.0, 0.0])[0])
 
 
 def test_vpts_reward_pays_each_item_up_to_its_number() -> None:

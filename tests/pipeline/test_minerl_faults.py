@@ -344,6 +344,13 @@ def test_what_is_no_server_of_ours_is_named(hello: Any, said: str, tmp_path: Pat
             env.reset()
 
 
+def test_a_machine_that_is_gone_is_noticed_within_minutes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as link:
+        wire.Channel(link)
+        idle, pause, times = (link.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in wire.KEEPALIVE)
+        assert idle + pause * times <= 180 and link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
 def test_half_a_message_does_not_outwait_the_deadline() -> None:
     ours, theirs = socket.socketpair()
     stop = threading.Event()

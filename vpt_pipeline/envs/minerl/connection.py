@@ -129,9 +129,7 @@ class Connection:
         request: dict[str, Any] = {"op": "open", "name": name, "choices": choices}
         path = None if self._folder is None else self._folder / "frames"
         if path is not None:
-            width, height = choices.get("resolution") or (640, 360)
-            with path.open("wb") as stream:
-                stream.truncate(width * height * 3)
+            path.touch()
             request["frames"] = str(path)
         facts: dict[str, Any] = self.ask(request, self._settings.start_timeout)[0]["facts"]
         if path is not None:

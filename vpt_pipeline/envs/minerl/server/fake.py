@@ -54,9 +54,10 @@ class FakeGame:
 
         if fault and fault not in FAULTS:
             raise ValueError(f"unknown fault {fault!r}; expected one of {', '.join(FAULTS)}")
-        self.facts = {**FACTS, **(facts or {})}
+        self.facts = {**FACTS, "resolution": list(choices.get("resolution") or FACTS["resolution"]), **(facts or {})}
+        self._width, self._height = self.facts["resolution"]
         self._fault, self._at, self._seeds, self._static = fault, at, seeds, static
-        self._noise = np.random.RandomState(0).randint(0, 256, (2 * HEIGHT, WIDTH, 3)).astype(np.uint8)
+        self._noise = np.random.RandomState(0).randint(0, 256, (2 * self._height, self._width, 3)).astype(np.uint8)
         self._kept: list[bytearray] = []
         self._java: Any = None
         self._start: list[dict[str, Any]] = list(choices.get("inventory") or [])
@@ -105,8 +106,8 @@ class FakeGame:
             session.say_garbage()
 
     def _frame(self) -> Any:
-        row = 0 if self._static else (self._tick * 7 + self._seed) % HEIGHT
-        return self._noise[row : row + HEIGHT]
+        row = 0 if self._static else (self._tick * 7 + self._seed) % self._height
+        return self._noise[row : row + self._height]
 
     def _news(self, held: Any = (), camera: Any = (0.0, 0.0)) -> dict[str, Any]:
         logs, seeds = self._attacks // 20, self._uses // 10

@@ -54,6 +54,7 @@ class _Frames:
         if not inside:
             raise ValueError(f"the frames' file {path} is not in this server's folder {folder}")
         with open(path, "r+b") as stream:  # noqa: PTH123 - mmap wants the descriptor
+            stream.truncate(size)
             self._map = mmap.mmap(stream.fileno(), size)
 
     def put(self, pov: Any) -> Any:
