@@ -77,13 +77,13 @@ def test_episodes_are_those_of_one_process_and_videos_come_back(address: str, tm
 
 
 def _kill_who_plays(killed: list[int]) -> None:
-    """The first actor that begins a game; its folder tells whose it is."""
+    """The first actor that has a picture of its episode; its game's folder tells whose it is."""
     until = time.monotonic() + 120
     while time.monotonic() < until and not killed:
         for frames in MEMORY.glob(f"{PREFIX}*/frames"):
             pid = int(frames.parent.name.removeprefix(PREFIX).split("-")[0])
             with contextlib.suppress(OSError):
-                if b"ray::Player" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if any(frames.read_bytes()[:99]) and b"ray::Player" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
         time.sleep(0.01)
