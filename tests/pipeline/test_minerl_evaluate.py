@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import replace
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ import tyro
 from vpt_pipeline import evaluate, play
 from vpt_pipeline.envs.minerl.connection import PREFIX
 from vpt_pipeline.envs.minerl.server import owned
-from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, scores_of, table_of
-from vpt_pipeline.rollout import ATTEMPTS, Rollout
+from vpt_pipeline.evaluate import EvaluateConfig, _plan_of, plans_of, play_all, scores_of, table_of
+from vpt_pipeline.rollout import ATTEMPTS, Rollout, roll_out
 from vpt_pipeline.tasks import EVALUATION_SEEDS, tasks_of
+from vpt_pipeline.worlds import World
 
 FAKE = "minerl:Fake-v0"
 TASKS = ("travel", "logs", "dirt", "seeds")
@@ -106,6 +108,39 @@ def test_plans_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     if not __import__("importlib.util").util.find_spec("minerl"):
         with pytest.raises(ValueError, match="nothing says where MineRL runs"):
             plans_of(EvaluateConfig(("random",), game="minerl:MineRLHumanSurvival-v0"))
+
+
+def test_where_and_with_what_an_episode_begins_can_be_chosen(tmp_path: Path) -> None:
+    words = ["random", "--env", FAKE, "--task", "logs", "--world-seed", "-5", "--biome", "forest"]
+    words += ["--inventory", "oak_log 20", "torch", "--seconds", "0.2", "--episodes", "2"]
+    config = tyro.cli(EvaluateConfig, args=[*words, "--videos", "0", "--out", str(tmp_path)])
+    plans = plans_of(config)
+    played = [roll_out(plan) for plan in plans]
+    assert [(one.map_seed, one.seed, one.result, one.success) for one in played] == [
+        (-5, seed, 20.0, True) for seed in (EVALUATION_SEEDS.start, EVALUATION_SEEDS.start + 1)
+    ]
+    row = json.loads(json.dumps(asdict(plans[0]), default=str))
+    assert replace(_plan_of(row), video=None) == plans[0]
+    del row["world"]  # as they were written before
+    assert _plan_of(row).world == World()
+
+
+@pytest.mark.parametrize(
+    ("env", "words", "said"),
+    [
+        ("luanti", ["--biome", "plains"], "--biome: the tasks of luanti say themselves where and with what they begin"),
+        (FAKE, ["--biome", "birch_forest"], "unknown biome 'birch_forest'; expected one of"),
+        (FAKE, ["--inventory", "oak_log many"], "inventory item 'oak_log many': expected a name and how many"),
+        (FAKE, ["--inventory", "oak_log 2000"], "2000 oak_log in one slot; expected 1 to 64"),
+        (FAKE, ["--world-seed", str(2**63)], "the world's seed is 9223372036854775808; expected"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_before_anything_is_played(env: str, words: list[str], said: str) -> None:
+    asked = ["random", "--env", env, *words]
+    with pytest.raises(ValueError, match=re.escape(said)):
+        plans_of(tyro.cli(EvaluateConfig, args=asked))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        play.main(tyro.cli(play.PlayConfig, args=asked))
 
 
 def test_play_writes_a_video_with_its_actions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

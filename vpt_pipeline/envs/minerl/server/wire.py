@@ -26,7 +26,7 @@ MAX_STRANGER = 1024
 """The longest message from somebody who has not proved the key, in bytes."""
 HANDSHAKE_SECONDS = 10.0
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""When nothing comes for so many seconds, the other machine is asked, so often, so many times (the default: after two hours)."""
+"""When nothing comes for so many seconds, the other machine is asked, so often, so many times (by default after 2 hours)."""
 
 
 class WireError(RuntimeError):
