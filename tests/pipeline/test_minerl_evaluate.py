@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -36,27 +37,60 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VPT_MINERL_STEP_TIMEOUT", "1.5")
 
 
+BROKEN = {
+    "die": "the env's process ended during step",
+    "hang": "the env hangs: no answer to step within 1.5 s",
+    "garbage": "the env server said nonsense during step: expected a message that begins with b'VPTM'",
+}
+
+
+def left_behind(run: str) -> list[object]:
+    """Servers and envs of a run, and the shared memory of clients that are gone."""
+    games = [pid for pid, found in owned._marked("VPT_TEST_RUN") if found == run and owned.OWNER in _environment(pid)]
+    folders = [f for f in Path("/dev/shm").glob(f"{PREFIX}*") if not owned.has_owner(_mark(f))]
+    return [*games, *folders]
+
+
+def _environment(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "environ").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _mark(folder: Path) -> str:
+    return folder.name.removeprefix(PREFIX).replace("-", ".")
+
+
 def test_an_evaluation_with_broken_episodes_completes_and_counts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second = EVALUATION_SEEDS.start + 1
-    monkeypatch.setenv("VPT_MINERL_FAKE", json.dumps({"fault": "die", "seeds": [second]}))
-    words = ["random", "--env", FAKE, "--task", "travel", "--episodes", "2", "--seconds", "1", "--workers", "2"]
+    first, *others = [EVALUATION_SEEDS.start + number for number in range(4)]
+    faults = dict(zip(others, BROKEN, strict=True))
+    monkeypatch.setenv("VPT_MINERL_FAKE", json.dumps({"faults": faults}))
+    monkeypatch.setenv("VPT_TEST_RUN", str(tmp_path))  # so that its processes can be told from others'
+    words = ["random", "--env", FAKE, "--task", "travel", "--episodes", "4", "--seconds", "1", "--workers", "2"]
     config = tyro.cli(EvaluateConfig, args=[*words, "--videos", "0", "--out", str(tmp_path)])
     assert evaluate.main(config) == 1  # not every episode ran
+    until = time.monotonic() + 20  # for the folders of others' tests
+    while left_behind(str(tmp_path)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left_behind(str(tmp_path)) == []
     (travel,) = json.loads((tmp_path / "summary.json").read_text())
-    assert (travel["episodes"], travel["failed"]) == (1, 1)
+    assert (travel["episodes"], travel["failed"]) == (1, 3)
     assert travel["mean"] > 0 and travel["success"] == 0.0
     rows = [json.loads(line)["rollout"] for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
-    (broken,) = {row["error"] for row in rows if row["seed"] == second}
-    assert f"failed to run {ATTEMPTS} times: the env's process ended during step" in broken
-    assert [row["attempts"] for row in rows if row["seed"] != second] == [1]
-    assert "1 failed to run" in (tmp_path / "table.md").read_text()
+    by_seed = {row["seed"]: row for row in rows}
+    assert len(rows) == 4 and by_seed[first]["attempts"] == 1 and not by_seed[first]["error"]
+    for seed, fault in faults.items():
+        assert f"failed to run {ATTEMPTS} times: {BROKEN[fault]}" in by_seed[seed]["error"]
+        assert by_seed[seed]["result"] is None
+    assert "3 failed to run" in (tmp_path / "table.md").read_text()
 
     monkeypatch.setenv("VPT_MINERL_FAKE", "{}")  # the same command again plays what did not run, and only that
     assert evaluate.main(config) == 0
     assert json.loads((tmp_path / "summary.json").read_text())[0]["failed"] == 0
-    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 7
 
 
 def test_stopped_in_the_middle_it_leaves_nothing_behind_and_keeps_what_has_ended(tmp_path: Path) -> None:
