@@ -3,6 +3,7 @@
     vpt evaluate runs/prior random scripted --task travel logs dirt --episodes 30
     vpt evaluate runs/prior random --task freeplay --seconds 60     # all tasks' measures of the same episodes
     vpt evaluate MODEL random --env minerl:MineRLHumanSurvival-v0   # in Minecraft (docs/minerl.md)
+    vpt evaluate MODEL random --env minerl:MineRLHumanSurvival-v0 --biome forest --inventory "iron_axe 1"
     vpt evaluate MODEL random --workers 16 --cluster auto           # games all over a Ray cluster (docs/cluster.md)
 
 Every agent begins at the same places with the same things in hand. A game that dies is started again; an episode that cannot be
@@ -32,6 +33,7 @@ from vpt_pipeline.progress import console, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, failed, roll_out
 from vpt_pipeline.tasks import EVALUATION_SEEDS, default_tasks, tasks_of
+from vpt_pipeline.worlds import World, world_of
 
 DRAWS = 10_000
 
@@ -73,6 +75,7 @@ class EvaluateConfig:
     """Play on a Ray cluster: local (this machine), auto (the cluster this machine belongs to) or HOST:PORT of its head. Agents
     must be where every node sees them; videos come back to OUT here."""
     on: tyro.conf.OmitArgPrefixes[ClusterPlay] = field(default_factory=ClusterPlay)
+    world: tyro.conf.OmitArgPrefixes[World] = field(default_factory=World)
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
     """Every episode that a config asks for. Raises ValueError for unknown tasks and agents."""
     if config.cluster is None or not config.game.startswith(MINERL):  # where Minecraft is, each machine knows by itself
         require_game(config.game)
+    config.world.require(config.game)
     tasks, wanted = tasks_of(config.game), config.task or default_tasks(config.game)
     for task in wanted:
         if task not in tasks:
@@ -157,6 +161,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
                         config.size or native_size(config.game),
                         config.acting,
                         video,
+                        world=config.world,
                     )
                 )
     return plans
@@ -248,7 +253,8 @@ def _key(plan: RolloutPlan) -> str:
 
 
 def _plan_of(row: dict[str, Any]) -> RolloutPlan:
-    return RolloutPlan(**{**row, "size": tuple(row["size"]), "acting": Acting(**row["acting"])})
+    world = world_of(row["world"]) if "world" in row else World()  # before there were any, tasks alone said
+    return RolloutPlan(**{**row, "size": tuple(row["size"]), "acting": Acting(**row["acting"]), "world": world})
 
 
 def _read(kept: Path) -> list[tuple[RolloutPlan, Rollout]]:

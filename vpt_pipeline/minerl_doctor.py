@@ -21,6 +21,7 @@ from typing import Any
 
 from vpt_pipeline.checks import Check
 from vpt_pipeline.doctor import show
+from vpt_pipeline.envs.minerl.server.owned import new_mark
 from vpt_pipeline.envs.minerl.settings import WHERE, MinerlSettings, command, environment, settings_from
 
 FACTS_SECONDS = 180.0
@@ -90,7 +91,7 @@ def _facts(settings: MinerlSettings) -> Mapping[str, Any] | Check:
     with tempfile.TemporaryDirectory() as folder:
         try:
             line = command(settings, ["--facts"], None, f"vpt-minerl-facts-{time.time_ns()}")
-            options: dict[str, Any] = {"env": environment(settings, "doctor", Path(folder)), "cwd": folder}
+            options: dict[str, Any] = {"env": environment(settings, new_mark(), Path(folder)), "cwd": folder}
             done = subprocess.run(line, capture_output=True, text=True, timeout=FACTS_SECONDS, **options)
         except (ValueError, OSError, subprocess.TimeoutExpired) as error:
             return Check("its interpreter", "missing", str(error), "everything", fix)

@@ -3,6 +3,7 @@
 vpt play runs/prior --task logs
 vpt play sets/logs --task logs --inspect     # and what it copied, frame by frame
 vpt play foundation-model-1x.model --env minerl:MineRLBasaltFindCave-v0
+vpt play foundation-model-1x.model --env minerl:MineRLHumanSurvival-v0 --biome forest --inventory "oak_log 20" torch
 vpt play runs/text --text "chop a tree" --then 20:"dig dirt" 40:"collect seeds"
 vpt play runs/text --text "chop a tree" "dig dirt" "pick flowers" "walk far"     # each from the same start, side by side
 """
@@ -30,6 +31,7 @@ from vpt_pipeline.prompts_typed import Conversation, TypedLines
 from vpt_pipeline.prompts_view import write_told
 from vpt_pipeline.rollout import Rollout, RolloutPlan, Stage, roll_out
 from vpt_pipeline.tasks import default_tasks, tasks_of
+from vpt_pipeline.worlds import World
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class PlayConfig:
     inspect: bool = False
     """Of sets: write a second video, the agent's view beside the demonstration's frame that it copies, with the distance."""
     asking: tyro.conf.OmitArgPrefixes[Asking] = field(default_factory=Asking)
+    world: tyro.conf.OmitArgPrefixes[World] = field(default_factory=World)
 
 
 def main(config: PlayConfig) -> int:
@@ -72,6 +75,7 @@ def main(config: PlayConfig) -> int:
         config.size,
         config.game,
         acting=config.acting,
+        world=config.world,
     )
     plans = plans_of(asked)[-len(agents) :]
     if config.inspect and not is_set(config.agent):

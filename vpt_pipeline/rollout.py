@@ -29,6 +29,7 @@ from vpt_pipeline.prompts import AskedAgent, write_asked
 from vpt_pipeline.recorder import TICK_RATE, write_step
 from vpt_pipeline.rollout_models import Models
 from vpt_pipeline.tasks import tasks_of
+from vpt_pipeline.worlds import World
 
 ATTEMPTS = 3
 """How often an episode is begun before it counts as failed to run."""
@@ -47,6 +48,14 @@ class RolloutPlan:
     acting: Acting = field(default_factory=Acting)
     video: Path | None = None
     threads: int = 1
+    world: World = field(default_factory=World)
+
+    @property
+    def map_seed(self) -> int:
+        """Of the world that it is played in."""
+        return (
+            tasks_of(self.game)[self.task].episode(self.seed).map_seed if self.world.seed is None else self.world.seed
+        )
 
 
 def alike(plan: RolloutPlan) -> Sequence[Hashable]:
@@ -144,17 +153,17 @@ def _attempts(plan: RolloutPlan, tell: Callable[[int], None], stage: Stage, befo
 
 def failed(plan: RolloutPlan, why: str) -> Rollout:
     """What stands for an episode that could not be played."""
-    world = tasks_of(plan.game)[plan.task].episode(plan.seed).map_seed
     error = f"failed to run {why}"
-    return Rollout(plan.agent, plan.task, plan.seed, world, None, None, error=error, attempts=ATTEMPTS)
+    return Rollout(plan.agent, plan.task, plan.seed, plan.map_seed, None, None, error=error, attempts=ATTEMPTS)
 
 
 def _play(plan: RolloutPlan, env: Any, models: Models, tell: Callable[[int], None], before: Before) -> Rollout:
     tasks = tasks_of(plan.game)
     task = tasks[plan.task]
-    world = task.episode(plan.seed).map_seed
+    world = plan.map_seed
     agent = make_agent(plan.agent, env, plan.game, plan.task, plan.seed, plan.acting, models=models)
-    observation, info = env.reset(seed=plan.seed, options=task.reset_options(world))
+    seed = plan.seed if plan.world.seed is None else plan.world.seed  # in Minecraft it makes the world
+    observation, info = env.reset(seed=seed, options={**task.reset_options(world), **plan.world.options()})
     truth, begun = cast(GameTruth, info), time.monotonic()
     meters = {name: other.measure() for name, other in tasks.items()}
     agent.reset({**observation, "truth": truth})

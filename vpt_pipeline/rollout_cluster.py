@@ -17,14 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from data.files import atomic_path
 from vpt_pipeline.cluster.connect import connect, last_line
-from vpt_pipeline.envs import make_env
 from vpt_pipeline.processes import Turn, Turns, Watch
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, roll_out
 
@@ -56,6 +55,13 @@ class Played:
     files: dict[str, bytes]
 
 
+@runtime_checkable
+class Opens(Protocol):
+    """An env that can say at once, before an episode, whether it can be played."""
+
+    def open(self) -> None: ...
+
+
 class _StoppedError(Exception):
     """Nobody waits for this episode any more."""
 
@@ -77,8 +83,10 @@ class Player:
         _sweep()
 
     def start(self, plan: RolloutPlan) -> str:
-        """The machine's name. Raises where an episode's game cannot be played here."""
-        make_env(plan.game, plan.size).close()
+        """The machine's name. Raises where an episode's game cannot be played here, as far as can be told without a world."""
+        with self._stage.env(plan.game, plan.size) as env:
+            if isinstance(env, Opens):
+                env.open()
         return socket.gethostname()
 
     def frames(self) -> int:

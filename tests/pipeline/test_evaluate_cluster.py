@@ -23,6 +23,7 @@ from vpt_pipeline.envs.luanti import missing_requirements
 from vpt_pipeline.envs.minerl.connection import PREFIX
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of
 from vpt_pipeline.rollout import Rollout, Stage, roll_out
+from vpt_pipeline.rollout_cluster import Player
 from vpt_pipeline.tasks import EVALUATION_SEEDS
 
 MEMORY = Path("/dev/shm")
@@ -76,13 +77,13 @@ def test_episodes_are_those_of_one_process_and_videos_come_back(address: str, tm
 
 
 def _kill_who_plays(killed: list[int]) -> None:
-    """The first actor that begins a game; its folder tells whose it is."""
+    """The first actor that has a picture of its episode; its game's folder tells whose it is."""
     until = time.monotonic() + 120
     while time.monotonic() < until and not killed:
         for frames in MEMORY.glob(f"{PREFIX}*/frames"):
             pid = int(frames.parent.name.removeprefix(PREFIX).split("-")[0])
             with contextlib.suppress(OSError):
-                if b"ray::Player" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if any(frames.read_bytes()[:99]) and b"ray::Player" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
         time.sleep(0.01)
@@ -112,6 +113,20 @@ def test_dead_actors_cost_nothing_and_what_cannot_run_is_counted(
 
 def _words(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_machine_whose_interpreter_is_missing_refuses_before_it_gets_an_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("VPT_MINERL_", "MINERL_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VPT_MINERL_PYTHON", "/no/such/python")
+    (plan, *_) = plans_of(command("minerl:Fake-v0", tmp_path))
+    with (
+        closing(Player(str(Path.cwd()), {})) as player,
+        pytest.raises(ValueError, match="VPT_MINERL_PYTHON is '/no/such/python', which is no program"),
+    ):
+        player.start(plan)
 
 
 def test_a_cluster_that_cannot_play_says_why(address: str, tmp_path: Path) -> None:

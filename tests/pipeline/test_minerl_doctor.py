@@ -13,6 +13,8 @@ import pytest
 
 from vpt_pipeline import cli
 from vpt_pipeline.checks import Check
+from vpt_pipeline.envs.minerl.server.facts import _said
+from vpt_pipeline.envs.minerl.server.owned import has_owner
 from vpt_pipeline.envs.minerl.settings import WHERE, MinerlSettings
 from vpt_pipeline.minerl_doctor import MinerlDoctorConfig, judge, main, walk
 
@@ -89,6 +91,24 @@ def test_an_interpreter_that_does_not_answer_is_the_first_thing_said(tmp_path: P
     python.chmod(0o755)
     *_, last = walk(settings=MinerlSettings(python=str(python)))
     assert last.status == "missing" and "ended with code 126: bad interpreter" in last.found
+
+
+def test_javas_note_on_its_options_is_not_its_version(tmp_path: Path) -> None:
+    java = tmp_path / "java"
+    java.write_text("""#!/bin/sh
+echo 'Picked up _JAVA_OPTIONS: -Xmx2g' >&2
+echo 'openjdk version "1.8.0_382"' >&2
+""")
+    java.chmod(0o755)
+    assert _said(str(java), "-version") == 'openjdk version "1.8.0_382"'
+
+
+def test_what_the_doctor_starts_belongs_to_it(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$VPT_MINERL_OWNER" > {tmp_path}/mark\n')
+    python.chmod(0o755)
+    list(walk(settings=MinerlSettings(python=str(python))))
+    assert has_owner((tmp_path / "mark").read_text())  # so no client takes it for what a dead one has left
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

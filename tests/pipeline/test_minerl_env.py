@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 
 from data.actions import ENV_BUTTONS
 from vpt_pipeline.envs import make_env
-from vpt_pipeline.envs.minerl import MinerlEnv
+from vpt_pipeline.envs.minerl import MinerlDied, MinerlEnv
 from vpt_pipeline.envs.minerl.checks import obstacles
 from vpt_pipeline.envs.minerl.rewards import MostHeld, VptReward
+from vpt_pipeline.envs.minerl.server import owned
 from vpt_pipeline.envs.minerl.server.fake import FACTS, FakeGame
-from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings, environment, interpreter, settings_from
+from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings, command, environment, interpreter, settings_from
 from vpt_pipeline.envs.minerl.truths import EpisodeTruth
 from vpt_pipeline.envs.truth import GameTruth
 
@@ -76,6 +78,21 @@ def test_inventory_of_an_episode(env: MinerlEnv) -> None:
         env.reset(options={"animals": 3})
 
 
+def test_a_start_that_minecraft_cannot_make_is_refused(env: MinerlEnv) -> None:
+    with pytest.raises(ValueError, match=r"unknown biome 'birch_forest'; expected one of .*forest"):
+        env.reset(options={"biome": "birch_forest"})
+    for count in (0, 65):
+        with pytest.raises(ValueError, match=f"{count} torch in one slot; expected 1 to 64"):
+            env.reset(options={"inventory": [{"type": "torch", "quantity": count}]})
+    with pytest.raises(ValueError, match="37 items; expected at most 36"):
+        env.reset(options={"inventory": ["dirt"] * 37})
+    for seed in (2**63, -(2**63) - 1):
+        with pytest.raises(ValueError, match=rf"seed is {seed}; expected a whole number from"):
+            env.reset(seed=seed)
+    for seed in (-1, -(2**63), 2**63 - 1):  # half of Minecraft's worlds have a negative one
+        env.reset(seed=seed)
+
+
 def test_the_game_is_restarted_after_so_many_episodes() -> None:
     with MinerlEnv("Fake-v0", settings=MinerlSettings(python=sys.executable, restart_every=2)) as env:
         for _ in range(5):
@@ -131,11 +148,20 @@ def test_death_ends_the_episode_even_where_minecraft_says_no_more() -> None:
     assert truth.info({"isGuiOpen": True}, 2)["position"] == (-10.0, 64.0, 20.0)
 
 
+@pytest.mark.parametrize("said", [{"custom": {"deaths": 3}}, {"custom": {"deaths": 2}, "minecraft_over": True}])
+def test_a_player_who_lives_again_before_it_is_told_has_died(said: dict[str, Any]) -> None:
+    alive = {"life_stats": {"life": 20.0, "is_alive": True}, "custom": {"deaths": 2}}  # of earlier worlds
+    truth = EpisodeTruth(news(**alive))
+    assert not truth.info(news(**alive), 1)["is_dead"]
+    info = truth.info(news(**alive | said), 2, ended="done")
+    assert info["is_dead"] and info["ended"] == "death" and info["hp"] == 20
+
+
 # ---------------------------------------------------------------- VPT's checks and reward, STEVE-1's measures
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"resolution": [320, 180]}, "expected [640, 360]"),
+        ({"resolution": [320, 180]}, "expected [640, 360]: leave out --size"),
         ({"fov_range": [70.0, 130.0]}, "fov_range is [70.0, 130.0], expected [70.0, 70.0]"),
         ({"gamma_range": [0.0, 0.0]}, "gamma_range"),
         ({"guiscale_range": [2.0, 2.0]}, "guiscale_range"),
@@ -157,6 +183,16 @@ def test_the_env_refuses_what_vpt_cannot_play_unless_told() -> None:
             env.reset()
         env.check = False
         env.reset()
+
+
+def test_another_size_is_refused_by_its_option_or_played_on_demand() -> None:
+    with pytest.raises(ValueError, match=r"resolution is \[320, 180\], expected \[640, 360\]: leave out --size"):
+        MinerlEnv("Fake-v0", (320, 180), settings=HERE).reset()
+    with MinerlEnv("Fake-v0", (320, 180), settings=HERE, check=False) as env:
+        env.reset(seed=2)
+        frame, game = env.step({})[0]["pov"], FakeGame(resolution=[320, 180])
+        game.reset(2)
+        assert frame.shape == (180, 320, 3) and np.array_equal(frame, game.step([], [0.0, 0.0])[0])
 
 
 def test_vpts_reward_pays_each_item_up_to_its_number() -> None:
@@ -231,15 +267,24 @@ with open({log!r}, "a") as log:
 if words[0] == "run":
     assert "{{server}}:/vpt-server:ro".format(server={server!r}) in words
     begin = words.index("/vpt-server")
-    os.execv(sys.executable, [sys.executable, {server!r}, *words[begin + 1 :]])
+    passed = [after for word, after in zip(words, words[1:]) if word == "-e"]
+    inside = {{name: os.environ[name] for name in passed if name in os.environ}}
+    os.chdir(words[words.index("-w") + 1] if "-w" in words else "/")
+    os.execve(sys.executable, [sys.executable, {server!r}, *words[begin + 1 :]], inside)
 """
+"""Plays a container engine: the environment and the working directory are the container's, not ours."""
+
+
+def engine_of(folder: Path, name: str = "docker") -> tuple[MinerlSettings, Path]:
+    """A container engine, and the file in which it writes down what it is told."""
+    engine, log = folder / name, folder / "log"
+    engine.write_text(ENGINE.format(python=sys.executable, log=str(log), server=str(SERVER)))
+    engine.chmod(0o755)
+    return MinerlSettings(container="minerl", engine=str(engine)), log
 
 
 def test_a_container_gets_one_folder_and_is_ended_by_name(tmp_path: Path) -> None:
-    engine, log = tmp_path / "engine", tmp_path / "log"
-    engine.write_text(ENGINE.format(python=sys.executable, log=str(log), server=str(SERVER)))
-    engine.chmod(0o755)
-    settings = MinerlSettings(container="minerl", engine=str(engine))
+    settings, log = engine_of(tmp_path)
     with MinerlEnv("Fake-v0", settings=settings) as env:
         env.reset(seed=1)
         folder = env._link._folder  # type: ignore[union-attr]
@@ -247,6 +292,39 @@ def test_a_container_gets_one_folder_and_is_ended_by_name(tmp_path: Path) -> Non
     started, ended = log.read_text().splitlines()
     assert started.startswith("run --rm -i --name vpt-minerl-") and f"-v {folder}:{folder} " in started
     assert ended == f"kill {started.split()[4]}"
+
+
+def test_what_runs_in_a_container_carries_its_owners_mark_and_works_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VPT_MINERL_FAKE", '{"fault": "raise", "at": 2}')  # reaches the game, too
+    settings, _ = engine_of(tmp_path)
+    with MinerlEnv("Fake-v0", settings=settings) as env:
+        env.reset(seed=1)
+        folder, mark = env._link._folder, env._link._mark  # type: ignore[union-attr]
+        inside = owned.marked(owned.OWNER, mark)
+        assert len(inside) == 2  # the server and its env
+        assert {(Path("/proc") / str(pid) / "cwd").readlink() for pid in inside} == {folder}
+        env.step({})
+        with pytest.raises(MinerlDied, match="MineRL lost Minecraft"):
+            env.step({})
+    assert owned.marked(owned.OWNER, mark) == []
+
+
+def test_a_mark_made_in_another_container_has_an_owner_whom_we_cannot_see() -> None:
+    ours = owned.new_mark()
+    pid, started, world, token = ours.split(".")
+    assert owned.has_owner(ours) and owned.has_owner(f"{pid}.{started}.{world}1.{token}")
+    assert not owned.has_owner(f"{pid}.1.{world}.{token}") and not owned.has_owner(f"{pid}.1.{token}")
+
+
+@pytest.mark.parametrize(
+    ("engine", "user", "keeps"), [("podman", 1000, True), ("podman", 0, False), ("docker", 1000, False)]
+)
+def test_rootless_podman_keeps_our_user(engine: str, user: int, keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: user)
+    words = command(MinerlSettings(container="minerl", engine=f"/usr/bin/{engine}"), ["--facts"], None, "name")
+    assert ("--userns=keep-id" in words) is keeps and f"{user}:{os.getgid()}" in words
 
 
 def test_a_conda_environment_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +21,9 @@ import numpy as np
 import pytest
 
 from vpt_pipeline.envs.minerl import MinerlDied, MinerlEnv
-from vpt_pipeline.envs.minerl.connection import PREFIX, sweep_folders
+from vpt_pipeline.envs.minerl.connection import PREFIX, Connection, sweep_folders
 from vpt_pipeline.envs.minerl.server import owned, wire
+from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import SERVER, MinerlSettings
 
 QUICK = MinerlSettings(python=sys.executable, step_timeout=1.5, reset_timeout=1.5, close_timeout=5)
@@ -79,6 +81,18 @@ def test_a_broken_step_says_so_in_time_and_the_next_reset_plays(fault: str, said
             env.step({})
         assert env.restarts == 1
     assert folders() == set()
+
+
+def test_a_hang_shows_minecrafts_last_words() -> None:
+    with MinerlEnv("Fake-v0", settings=QUICK, fault="hang", at=1) as env:
+        playing(env)
+        folder = Path(env._link._folder)  # type: ignore[union-attr,arg-type]
+        (folder / FILES.replace("*", "1")).write_text("first\n" * 99 + "java.lang.OutOfMemoryError: Java heap space\n")
+        with pytest.raises(
+            MinerlDied, match=r"hangs(?s:.*)Minecraft's last words:(\n    first)+\n    java.lang.OutOf"
+        ) as died:
+            env.step({})
+        assert str(died.value).count("first") < 20
 
 
 def test_a_reset_that_hangs() -> None:
@@ -147,6 +161,27 @@ def test_java_that_has_left_the_tree_ends_with_the_env_and_nobody_elses_does() -
     finally:
         bystander.kill()
         bystander.wait()
+
+
+@pytest.mark.skipif(not shutil.which("xvfb-run"), reason="there is no xvfb-run")
+@pytest.mark.parametrize("fault", ["", "hang"])
+def test_a_virtual_display_leaves_no_files_behind(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    settings = dataclasses.replace(QUICK, step_timeout=0.5)
+    link = Connection(settings, screen=True)
+    link.open("Fake-v0", {"fault": fault, "at": 1})
+    link.ask({"op": "reset", "seed": 1}, SLACK)
+    lines = [(Path("/proc") / str(pid) / "cmdline").read_text() for pid in owned.marked(owned.OWNER, link._mark)]
+    (words,) = [line.split("\0") for line in lines if line.startswith("Xvfb")]
+    number = words[1].removeprefix(":")
+    files = [Path(f"/tmp/.X{number}-lock"), Path(f"/tmp/.X11-unix/X{number}"), Path(words[words.index("-auth") + 1])]
+    assert all(file.exists() for file in files)
+    if fault:
+        with pytest.raises(MinerlDied, match="hangs"):
+            link.ask({"op": "step", "held": [], "camera": [0, 0]}, 0.5)
+    link.close()
+    assert not any(file.exists() for file in files) and not files[-1].parent.exists()
+    assert folders() == set()
 
 
 @pytest.mark.parametrize("whom", ["session", "server"])
@@ -307,6 +342,13 @@ def test_what_is_no_server_of_ours_is_named(hello: Any, said: str, tmp_path: Pat
         env = MinerlEnv("Fake-v0", settings=MinerlSettings(server=there, key_file=str(tmp_path / "key")))
         with pytest.raises(MinerlDied, match=said):
             env.reset()
+
+
+def test_a_machine_that_is_gone_is_noticed_within_minutes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as link:
+        wire.Channel(link)
+        idle, pause, times = (link.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in wire.KEEPALIVE)
+        assert idle + pause * times <= 180 and link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_half_a_message_does_not_outwait_the_deadline() -> None:

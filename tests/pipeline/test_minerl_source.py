@@ -114,6 +114,19 @@ def test_chosen_inventory_and_biome_reach_the_mission() -> None:
         assert chosen.count("<PreferredSpawnBiome>") == 1 and "<PreferredSpawnBiome>plains" in chosen
 
 
+def test_items_that_minecraft_does_not_have_are_refused_and_negative_seeds_are_not() -> None:
+    with fake("MineRLHumanSurvival-v0") as env:
+        for item, said in (
+            ("diamond_pikaxe", r"'diamond_pikaxe', which is no item(.*)did you mean diamond_pickaxe"),
+            ("minecraft:oak_log", r"did you mean oak_log"),
+            ("diamond_pickaxe 2", r"2 diamond_pickaxe in one slot; expected 1 to 1"),
+            ("ender_pearl 17", r"expected 1 to 16"),
+        ):
+            with pytest.raises(ValueError, match=said):
+                env.reset(options={"inventory": [item]})
+        assert env.reset(seed=-(2**63), options={"inventory": ["ender_pearl 16"]})[1]["tick"] == 0
+
+
 def test_a_second_episode_lasts_as_long_as_the_first() -> None:
     """MineRL's BASALT wrapper does not set its counter back; and its time is up, not its goal reached."""
     with fake("MineRLBasaltFindCave-v0") as env:
@@ -191,6 +204,21 @@ def test_minerl_without_minecraft_says_what_it_said(tmp_path: Path) -> None:
     settings = with_minecraft(tmp_path, "echo 'Error: Unable to access jarfile build/libs/mcprec-6.13.jar'")
     with pytest.raises(MinerlDied, match=r"reset failed: (?s:.*)Unable to access jarfile"):
         MinerlEnv("MineRLHumanSurvival-v0", settings=settings).reset()
+
+
+def test_minecrafts_last_words_are_told_and_its_output_fills_nothing(tmp_path: Path) -> None:
+    script = """
+        echo '***** Start MalmoEnvServer on port 1'
+        echo 'CLIENT enter state: DORMANT'
+        yes custom.jump | head -n 50000
+        echo 'java.lang.OutOfMemoryError: Java heap space'
+        touch "$(dirname "$0")/said"
+        sleep 1000"""
+    settings = with_minecraft(tmp_path, script)
+    with pytest.raises(MinerlDied, match=r"reset failed: (?s:.*)last words:(?s:.*)OutOfMemoryError") as died:
+        MinerlEnv("MineRLHumanSurvival-v0", settings=settings).reset()
+    assert "custom.jump" not in str(died.value)
+    assert (tmp_path / "minerl" / "MCP-Reborn" / "said").exists()
 
 
 def test_what_minerl_started_and_forgot_is_ended(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def obstacles(facts: Mapping[str, Any]) -> list[str]:
     """
     wrong = []
     if facts["resolution"] != RESOLUTION:
-        wrong.append(f"resolution is {facts['resolution']}, expected {RESOLUTION}: leave out resolution=...")
+        wrong.append(
+            f"resolution is {facts['resolution']}, expected {RESOLUTION}: leave out --size (size=... in Python)"
+        )
     for name, value in RANGES.items():
         if facts[name] != [value, value]:
             wrong.append(f"{name} is {facts[name]}, expected {[value, value]}: leave out {name}=..., or set it to that")

@@ -21,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpt_pipeline.envs.minerl.server import owned, wire
+from vpt_pipeline.envs.minerl.server.minecraft_log import FILES
 from vpt_pipeline.envs.minerl.settings import MinerlSettings, command, environment
 
 LOG_LINES = 12
+DISPLAY_SECONDS = 5.0
+"""What a virtual display has to put its things away."""
 PREFIX = owned.FOLDER
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -42,6 +45,7 @@ class Connection:
         self._settings, self._screen = settings, screen
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._display = False
         self._mark = owned.new_mark()
         self._name = PREFIX + self._mark.replace(".", "-")
         self._frames: NDArray[np.uint8] | None = None
@@ -62,6 +66,7 @@ class Connection:
         self._folder = folder = Path(tempfile.mkdtemp(prefix=f"{self._name}-", dir=place))
         there = folder / "socket"
         line = command(self._settings, ["--socket", str(there), "--follow-stdin"], folder, self._name, self._screen)
+        self._display = Path(line[0]).name == "xvfb-run"
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 line, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, start_new_session=True,
@@ -124,9 +129,7 @@ class Connection:
         request: dict[str, Any] = {"op": "open", "name": name, "choices": choices}
         path = None if self._folder is None else self._folder / "frames"
         if path is not None:
-            width, height = choices.get("resolution") or (640, 360)
-            with path.open("wb") as stream:
-                stream.truncate(width * height * 3)
+            path.touch()
             request["frames"] = str(path)
         facts: dict[str, Any] = self.ask(request, self._settings.start_timeout)[0]["facts"]
         if path is not None:
@@ -160,7 +163,7 @@ class Connection:
             if answer.get("kind") == "ValueError" and what == "open":
                 self.kill()
                 raise ValueError(answer["error"])
-            raise self._died(f"{what} failed: {answer['error']}")
+            raise self._died(f"{what} failed: {answer['error']}", str(answer.get("minecraft") or ""))
         if self.memory > self._settings.memory_limit:
             used, limit = self.memory / 2**30, self._settings.memory_limit / 2**30
             raise self._died(f"the env's memory grew to {used:.2f} GiB, over the limit of {limit:.2f} GiB")
@@ -186,8 +189,8 @@ class Connection:
         finally:
             self.kill()
 
-    def _died(self, why: str) -> MinerlDied:
-        log = self._log()
+    def _died(self, why: str, minecraft: str = "") -> MinerlDied:
+        log = self._log() + told(minecraft or self._minecraft(), why)
         self.kill()
         return MinerlDied(f"{why} ({self._settings.where}){log}")
 
@@ -202,29 +205,51 @@ class Connection:
                 quiet = subprocess.DEVNULL
                 with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                     subprocess.run([self._settings.engine, "kill", self._name], stdout=quiet, stderr=quiet, timeout=30)
-            process.kill()
-            owned.end_marked(owned.OWNER, self._mark)
-            process.wait()
             if process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
+            if self._display:
+                self._await_end()
+            process.kill()
+            owned.end_marked(owned.OWNER, self._mark)
+            process.wait()
         self._frames = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
+    def _await_end(self) -> None:
+        """The server ends with its stdin, and its envs at once; then xvfb-run ends Xvfb, and both remove their files, which
+        nobody would if they were killed."""
+        deadline = time.monotonic() + DISPLAY_SECONDS
+        while owned.marked(owned.OWNER, self._mark) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def _log(self) -> str:
         """The server's last words, if it has a log here."""
         if self._folder is None:
             return ""
-        text = (self._folder / "log").read_text(errors="replace").strip()
-        return "".join(f"\n    {line}" for line in text.splitlines()[-LOG_LINES:])
+        return _indented((self._folder / "log").read_text(errors="replace"))
+
+    def _minecraft(self) -> str:
+        """Minecraft's last words, if they were written here."""
+        files = [] if self._folder is None else sorted(self._folder.glob(FILES))
+        return "".join(file.read_text(errors="replace") for file in files)
+
+
+def told(minecraft: str, why: str) -> str:
+    """Minecraft's last words as an error's last lines, but for what the error says already."""
+    more = "\n".join(line for line in minecraft.splitlines() if line not in why)
+    return f"\n  Minecraft's last words:{_indented(more)}" if more else ""
+
+
+def _indented(text: str) -> str:
+    return "".join(f"\n    {line}" for line in text.strip().splitlines()[-LOG_LINES:])
 
 
 def sweep_folders() -> None:
     """Remove folders of clients that are gone."""
     for place in {_SHARED_MEMORY, Path(tempfile.gettempdir())}:
         for folder in place.glob(f"{PREFIX}*"):
-            pid, started, _ = (*folder.name.removeprefix(PREFIX).split("-"), "", "")[:3]
-            if not owned.has_owner(f"{pid}.{started}."):
+            if not owned.has_owner(folder.name.removeprefix(PREFIX).replace("-", ".")):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -25,6 +25,7 @@ from vpt_pipeline.envs.minerl.checks import require_vpt
 from vpt_pipeline.envs.minerl.connection import Connection, MinerlDied
 from vpt_pipeline.envs.minerl.here import Here
 from vpt_pipeline.envs.minerl.rewards import VptReward
+from vpt_pipeline.envs.minerl.server.games import require_start
 from vpt_pipeline.envs.minerl.settings import FAKE, MinerlSettings, require_place, settings_from
 from vpt_pipeline.envs.minerl.truths import EpisodeTruth
 from vpt_pipeline.envs.truth import GameTruth
@@ -96,19 +97,21 @@ class MinerlEnv(gymnasium.Env[Observation, dict[str, Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode. ``seed``: of the world (default: any).
+        """Begin an episode. ``seed``: of the world, signed, 64 bits (default: any).
 
         options, all of them optional: inventory (items such as "oak_log 20", or {"type": ..., "quantity": ...}), biome
-        ("plains"). Other choices than the episode before take a restart of the game.
+        (of server/games.BIOMES). Other choices than the episode before take a restart of the game.
         """
-        super().reset(seed=seed)
+        super().reset()  # the seed is the world's: gymnasium's own dice know no negative ones
         wanted = dict(options or {})
         unknown = sorted(set(wanted) - set(OPTIONS))
         if unknown:
             raise ValueError(f"unknown reset options {unknown}; expected some of {', '.join(OPTIONS)}")
         choices = self._choices | {key: value for key, value in wanted.items() if value is not None}
         if "inventory" in choices:
-            choices["inventory"] = [_item(item) for item in choices["inventory"]]
+            choices["inventory"] = [parse_item(item) for item in choices["inventory"]]
+        seed = None if seed is None else int(seed)
+        require_start(choices.get("inventory") or (), choices.get("biome"), seed)
         self._truth = None
         if self._link is not None and self._is_due(choices):
             self._shut()
@@ -122,6 +125,11 @@ class MinerlEnv(gymnasium.Env[Observation, dict[str, Any]]):
             self._reward.update(info)
         self._frame = link.frame(raw)
         return {"pov": self._frame}, self._info(info, answer["news"])
+
+    def open(self) -> None:
+        """Start the game's process, but no Minecraft: raises what a ``reset`` would for what is missing here."""
+        if self._link is None:
+            self._open(dict(self._choices))
 
     def step(self, action: Mapping[str, Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Hold the action's keys and turn its camera for one frame. Missing keys count as released."""
@@ -198,8 +206,8 @@ class MinerlEnv(gymnasium.Env[Observation, dict[str, Any]]):
         return {**truth, "minerl": news}
 
 
-def _item(item: str | Mapping[str, Any]) -> dict[str, Any]:
-    """ "oak_log 20" as MineRL wants it."""
+def parse_item(item: str | Mapping[str, Any]) -> dict[str, Any]:
+    """ "oak_log 20" as MineRL wants it. Raises ValueError for what is no item and number."""
     if not isinstance(item, str):
         return {"type": str(item["type"]), "quantity": int(item.get("quantity", 1))}
     name, _, count = item.partition(" ")

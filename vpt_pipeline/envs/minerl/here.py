@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vpt_pipeline.envs.minerl.connection import MinerlDied
+from vpt_pipeline.envs.minerl.connection import MinerlDied, told
 from vpt_pipeline.envs.minerl.server.games import GameError, open_game
+from vpt_pipeline.envs.minerl.server.minecraft_log import last_words
 
 
 class Here:
@@ -37,7 +38,8 @@ class Here:
             self._pov, reward, done, news = self._game.step(request["held"], request["camera"])
         except Exception as error:
             self.kill()
-            raise MinerlDied(f"{request['op']} failed: {type(error).__name__}: {error}") from error
+            why = f"{request['op']} failed: {type(error).__name__}: {error}"
+            raise MinerlDied(why + told(last_words(), why)) from error
         return {"news": news, "reward": reward, "done": done}, bytearray()
 
     def frame(self, raw: bytearray) -> NDArray[np.uint8]:

@@ -23,11 +23,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpt_pipeline.envs.minerl.server.minecraft_log import FOLDER
+from vpt_pipeline.envs.minerl.server.owned import OWNER
+
 SERVER = Path(__file__).resolve().parent / "server"
 GIB = 1 << 30
 WHERE = ("VPT_MINERL_PYTHON", "VPT_MINERL_CONDA", "VPT_MINERL_CONTAINER", "VPT_MINERL_SERVER")
 FAKE = "Fake-v0"
 """The game that needs no MineRL."""
+PASSED = (OWNER, FOLDER, "PYTHONDONTWRITEBYTECODE", "VPT_MINERL_FAKE")
+"""Variables of ``environment`` that a container is given. Without its owner's mark others would take it for an orphan."""
 
 
 @dataclass(frozen=True)
@@ -116,23 +121,27 @@ def command(
     """What starts the server with these arguments. folder: shared with it; name: of the container, to end it by; screen: give
     it an X server where there is none."""
     if settings.container:
-        engine = [settings.engine, "run", "--rm", "-i", "--name", name, "--user", f"{os.getuid()}:{os.getgid()}"]
-        shared = [] if folder is None else ["-v", f"{folder}:{folder}"]
-        return [
-            *engine,
-            *shared,
-            "-v",
-            f"{SERVER}:/vpt-server:ro",
-            settings.container,
-            "python3",
-            "/vpt-server",
-            *arguments,
-        ]
+        return [*_engine(settings, folder, name), settings.container, "python3", "/vpt-server", *arguments]
     python = interpreter(settings)
     display = []
     if screen and not os.environ.get("DISPLAY") and shutil.which("xvfb-run"):
         display = ["xvfb-run", "-a", "-s", "-screen 0 1024x768x24"]  # Minecraft needs an X server
     return [*display, str(python), "-u", str(SERVER), *arguments]
+
+
+def _engine(settings: MinerlSettings, folder: Path | None, name: str) -> list[str]:
+    """What begins a container. MineRL writes to the working directory; rootless podman gives our user another number
+    inside, to which the folder would be closed."""
+    podman = Path(settings.engine).name.startswith("podman") and os.getuid() != 0
+    shared = [] if folder is None else ["-v", f"{folder}:{folder}", "-w", str(folder)]
+    return [
+        *(settings.engine, "run", "--rm", "-i", "--name", name),
+        *(["--userns=keep-id"] if podman else []),
+        *("--user", f"{os.getuid()}:{os.getgid()}"),
+        *shared,
+        *(word for variable in PASSED for word in ("-e", variable)),
+        *("-v", f"{SERVER}:/vpt-server:ro"),
+    ]
 
 
 def interpreter(settings: MinerlSettings) -> Path:
@@ -164,11 +173,9 @@ def _conda_folder(name: str) -> Path:
 
 
 def environment(settings: MinerlSettings, mark: str, folder: Path) -> dict[str, str]:
-    """Of the server's processes. mark: whose they are; folder: where MineRL's logs go."""
-    from vpt_pipeline.envs.minerl.server.owned import OWNER
-
+    """Of the server's processes. mark: whose they are; folder: where Minecraft's last words go."""
     ours = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
-    ours |= {OWNER: mark, "MALMO_MINECRAFT_OUTPUT_LOGDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    ours |= {OWNER: mark, FOLDER: str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     if settings.source:
         ours["PYTHONPATH"] = str(Path(settings.source).resolve())
     if settings.conda:

@@ -42,11 +42,17 @@ class MinerlTask(Task):
         return {"inventory": list(self.inventory)} if self.inventory else {}
 
 
+# The prompts with which STEVE-1 was evaluated, as published.
+_LOGS = "chop down the tree, gather wood, pick up wood, chop it down, break tree"
+_DIRT = "get dirt, dig hole, dig dirt, gather a ton of dirt, collect dirt"
+_SEEDS = (
+    "break tall grass, break grass, collect seeds, punch the ground, run around in circles getting seeds from bushes"
+)
 _TASKS = (
     MinerlTask("travel", "go explore", Farthest, "m", 80.0, STEVE_SECONDS),
-    MinerlTask("logs", "chop down the tree, gather wood", lambda: MostHeld("_log"), "logs", 3, STEVE_SECONDS),
-    MinerlTask("dirt", "get dirt, dig hole", lambda: MostHeld("dirt"), "blocks", 5, STEVE_SECONDS),
-    MinerlTask("seeds", "break tall grass, collect seeds", lambda: MostHeld("seed"), "seeds", 1, STEVE_SECONDS),
+    MinerlTask("logs", _LOGS, lambda: MostHeld("_log"), "logs", 3, STEVE_SECONDS),
+    MinerlTask("dirt", _DIRT, lambda: MostHeld("dirt"), "blocks", 5, STEVE_SECONDS),
+    MinerlTask("seeds", _SEEDS, lambda: MostHeld("seed"), "seeds", 1, STEVE_SECONDS),
     MinerlTask("explore", "walk around and look at the surroundings", Seen, "views", 24),
     MinerlTask("diamond", "obtain a diamond pickaxe", Shaped, "reward", 0, 600.0),
     MinerlTask("cave", "find a cave, and end the episode inside", Seen, "views", 0, 180.0),

@@ -19,6 +19,8 @@ from data.actions import DEGREES_PER_COUNT
 from vpt_pipeline.envs.truth import GameTruth, Vector
 
 TICKS_PER_SECOND = 20
+OVER = "minecraft_over"
+"""In what the server says: Minecraft itself has ended the episode, which it does at the player's death alone."""
 _EVENTS = {"pickup": "pickup", "craft_item": "craft", "mine_block": "dig"}
 
 
@@ -61,7 +63,7 @@ class EpisodeTruth:
                     self._hotbar = slot
         life = news.get("life_stats", {})
         hp = math.ceil(float(life.get("life", 20.0)))
-        dead = hp <= 0 or not life.get("is_alive", True)
+        dead = hp <= 0 or not life.get("is_alive", True) or self._died(news)
         truth = GameTruth(
             tick=tick,
             position=position,
@@ -90,6 +92,11 @@ class EpisodeTruth:
         )
         self._last, self._before = position, news
         return truth
+
+    def _died(self, news: Mapping[str, Any]) -> bool:
+        """Whether the player has died and lives again: MineRL's Minecraft respawns at once, often before it says anything."""
+        first, now = (int(told.get("custom", {}).get("deaths", 0)) for told in (self._first, news))
+        return now > first or bool(news.get(OVER, False))
 
     def _since(self, news: Mapping[str, Any], kind: str) -> Counter[str]:
         """How much a statistic has grown since the reset: item -> count, only what has."""

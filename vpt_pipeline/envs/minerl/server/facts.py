@@ -21,14 +21,15 @@ def _version(module: str) -> dict[str, Any]:
 
 
 def _said(*command: str) -> str:
-    """The first line that a program says of itself; empty where there is none."""
+    """The first line that a program says of itself, but for Java's note on its options; empty where there is none."""
     if shutil.which(command[0]) is None:
         return ""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return (done.stdout.decode(errors="replace").splitlines() or [""])[0]
+    lines = done.stdout.decode(errors="replace").splitlines()
+    return next((line for line in lines if not line.startswith("Picked up ")), "")
 
 
 def _minecraft(package: str) -> dict[str, Any]:

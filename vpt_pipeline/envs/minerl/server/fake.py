@@ -36,7 +36,8 @@ FACTS: dict[str, Any] = {
 
 
 class FakeGame:
-    """fault: one of FAULTS, at step ``at`` of each episode whose world's seed is in ``seeds`` (every one by default).
+    """fault: one of FAULTS, at step ``at`` of each episode whose world's seed is in ``seeds`` (every one by default);
+    faults: seed (as text) -> fault, instead.
 
     facts: overrides of what it claims to be. static: the frame never changes, so that a step costs nothing.
     """
@@ -46,17 +47,19 @@ class FakeGame:
         fault: str = "",
         at: int = 5,
         seeds: list[int] | None = None,
+        faults: dict[str, str] | None = None,
         facts: dict[str, Any] | None = None,
         static: bool = False,
         **choices: Any,
     ) -> None:
         import numpy as np
 
-        if fault and fault not in FAULTS:
-            raise ValueError(f"unknown fault {fault!r}; expected one of {', '.join(FAULTS)}")
-        self.facts = {**FACTS, **(facts or {})}
-        self._fault, self._at, self._seeds, self._static = fault, at, seeds, static
-        self._noise = np.random.RandomState(0).randint(0, 256, (2 * HEIGHT, WIDTH, 3)).astype(np.uint8)
+        for wrong in {fault, *(faults or {}).values()} - {"", *FAULTS}:
+            raise ValueError(f"unknown fault {wrong!r}; expected one of {', '.join(FAULTS)}")
+        self.facts = {**FACTS, "resolution": list(choices.get("resolution") or FACTS["resolution"]), **(facts or {})}
+        self._width, self._height = self.facts["resolution"]
+        self._fault, self._at, self._seeds, self._faults, self._static = fault, at, seeds, faults, static
+        self._noise = np.random.RandomState(0).randint(0, 256, (2 * self._height, self._width, 3)).astype(np.uint8)
         self._kept: list[bytearray] = []
         self._java: Any = None
         self._start: list[dict[str, Any]] = list(choices.get("inventory") or [])
@@ -66,6 +69,8 @@ class FakeGame:
         self._x = self._z = self._pitch = 0.0
         self._yaw = float(self._seed * 37 % 360 - 180)
         self._attacks = self._uses = 0
+        if self._faults is not None:
+            self._fault = self._faults.get(str(self._seed), "")
         self._faulty = bool(self._fault) and (self._seeds is None or self._seed in self._seeds)
         if self._faulty and self._fault == "hang_reset":
             time.sleep(3600)
@@ -105,8 +110,8 @@ class FakeGame:
             session.say_garbage()
 
     def _frame(self) -> Any:
-        row = 0 if self._static else (self._tick * 7 + self._seed) % HEIGHT
-        return self._noise[row : row + HEIGHT]
+        row = 0 if self._static else (self._tick * 7 + self._seed) % self._height
+        return self._noise[row : row + self._height]
 
     def _news(self, held: Any = (), camera: Any = (0.0, 0.0)) -> dict[str, Any]:
         logs, seeds = self._attacks // 20, self._uses // 10

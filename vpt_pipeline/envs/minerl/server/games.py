@@ -2,20 +2,24 @@
 each frame.
 
 A specification stays as published but for three things: the observation carries what Minecraft says of itself (position, stats,
-inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen. Two
-defects are mended: BASALT's and the diamond task's step counters go on over resets, so that a second episode ends too
-early; and a lost connection to Minecraft, which MineRL reports as a random observation, is an error here.
+inventory, GUI), BASALT's too; MineRL's 5,933 separate statistics are not unpacked; start inventory and biome can be chosen.
+Three defects are mended: BASALT's and the diamond task's step counters go on over resets, so that a second episode ends
+too early; a lost connection to Minecraft, which MineRL reports as a random observation, is an error here; and Minecraft's
+output is always read (minecraft_log.py).
 
 Source: minerllabs/minerl 1.0, herobraine/env_spec.py, env_specs/*.py, env/_multiagent.py, and EnvServer.java of its patch.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, Sequence  # noqa: UP035 - Python 3.8
+
+from . import minecraft_log
 
 CHOICES = (
     "inventory",
@@ -35,6 +39,15 @@ NO_MINERL = (
 )
 
 
+BIOMES = (
+    "beach", "desert", "extreme_hills", "forest", "icy", "jungle", "mesa", "mushroom", "ocean", "plains", "river", "savanna",
+    "swamp", "taiga",
+)  # fmt: skip
+"""Where a player may begin: Minecraft 1.16's categories of biomes, those of the overworld. With another it waits for ever."""
+SLOTS = 36
+"""Of the hotbar and the inventory."""
+
+
 class GameError(RuntimeError):
     """The game is broken; a new one has to be opened."""
 
@@ -44,6 +57,7 @@ def open_game(name: str, choices: dict[str, Any]) -> Any:
 
     Raises ValueError for unknown names and choices, GameError where MineRL is missing.
     """
+    require_start(choices.get("inventory") or (), choices.get("biome"))
     if name == "Fake-v0":
         from .fake import FakeGame
 
@@ -52,6 +66,35 @@ def open_game(name: str, choices: dict[str, Any]) -> Any:
     if unknown:
         raise ValueError(f"unknown choices {unknown}; expected some of {', '.join(CHOICES)}")
     return MinerlGame(name, **choices)
+
+
+def require_start(
+    inventory: Sequence[dict[str, Any]] = (),
+    biome: str | None = None,
+    seed: int | None = None,
+    sizes: dict[str, int] | None = None,
+) -> None:
+    """Raises ValueError for a start that Minecraft would wait for for ever, or silently make another of.
+
+    seed: of the world; sizes: item -> how many a slot holds, where the items are known.
+    """
+    if biome is not None and biome not in BIOMES:
+        raise ValueError(f"unknown biome {biome!r}; expected one of Minecraft's categories: {', '.join(BIOMES)}")
+    if seed is not None and not -(2**63) <= seed < 2**63:
+        raise ValueError(f"the world's seed is {seed}; expected a whole number from -2^63 to 2^63 - 1")
+    if len(inventory) > SLOTS:
+        raise ValueError(f"the inventory has {len(inventory)} items; expected at most {SLOTS}, one a slot")
+    for item in inventory:
+        name, count = str(item["type"]), int(item["quantity"])
+        most = 64 if sizes is None else sizes.get(name)
+        if most is None:
+            near = difflib.get_close_matches(name.split(":")[-1], list(sizes or ()))
+            meant = f"did you mean {' or '.join(near)}?" if near else "expected a name such as oak_log"
+            raise ValueError(f"the inventory has {name!r}, which is no item of Minecraft's: {meant}")
+        if not 1 <= count <= most:
+            raise ValueError(
+                f"the inventory has {count} {name} in one slot; expected 1 to {most} (more in further slots)"
+            )
 
 
 def _module(name: str) -> Any:
@@ -110,6 +153,8 @@ def make_spec(
 ) -> Any:
     """MineRL's specification with the truth beside the frame. settings: attributes such as fov_range, [from, to]."""
     published = spec_of(name)
+    items = _module("minerl.herobraine.hero.mc").all_data["items"]
+    require_start(inventory or (), biome, sizes={item["type"]: item["stackSize"] for item in items})
     handlers = _module("minerl.herobraine.hero.handlers")
 
     class Measured(published):  # type: ignore[misc,valid-type]
@@ -148,6 +193,7 @@ class MinerlGame:
 
             self.env = make_fake(self.spec)
         else:
+            minecraft_log.mend(_module("minerl.env.malmo"))
             self.env = self.spec.make()
         spaces = self.spec.action_space.spaces
         ranges = ("fov_range", "gamma_range", "guiscale_range", "cursor_size_range")
@@ -185,6 +231,10 @@ class MinerlGame:
         self._steps += 1
         done = bool(done) or self._steps == self.spec.max_episode_steps
         pov, news = self._seen(observation)
+        if (
+            getattr(self.env.unwrapped, "done", False) and "xpos" in news
+        ):  # Minecraft's own word, below MineRL's wrappers
+            news["minecraft_over"] = True  # it is the player's death; the statistic of that comes too late
         return pov, float(reward), done, news
 
     def _seen(self, observation: Any) -> tuple[Any, dict[str, Any]]:

@@ -89,7 +89,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        owned.end_marked(owned.OWNER, os.environ[owned.OWNER])
+        # The envs alone: xvfb-run, which may be above us, puts its things away itself.
+        owned.end_marked(owned.SESSION, os.environ[owned.OWNER])
         if options.socket:
             with contextlib.suppress(OSError):
                 options.socket.unlink()

@@ -1,8 +1,9 @@
 """Which processes are ours: those that carry our mark in their environment, wherever in the tree they have gone.
 
 MineRL starts Java in a session of its own, through a shell script and beside a watcher daemon, so neither process groups nor
-parents find it again. The environment is inherited by all of them. A mark names the process that it belongs to (id and start
-time), so anybody can tell later whether a process has outlived its owner. Linux only: elsewhere nothing is found.
+parents find it again. The environment is inherited by all of them. A mark names the process that it belongs to (id, start time,
+and where that id counts), so anybody can tell later whether a process has outlived its owner. Linux only: elsewhere nothing
+is found.
 """
 
 from __future__ import annotations
@@ -41,15 +42,25 @@ def _started(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+def _world() -> str:
+    """The number of the namespace in which our process numbers count: a container has one of its own."""
+    try:
+        link = os.readlink(str(_PROC / "self" / "ns" / "pid"))  # noqa: PTH115 - Python 3.8
+    except OSError:
+        return ""
+    return "".join(filter(str.isdigit, link))
+
+
 def new_mark() -> str:
     """A mark that belongs to this process."""
-    return f"{os.getpid()}.{_started(os.getpid())}.{secrets.token_hex(4)}"
+    return f"{os.getpid()}.{_started(os.getpid())}.{_world()}.{secrets.token_hex(4)}"
 
 
 def has_owner(mark: str) -> bool:
-    """Whether the process that a mark belongs to still runs."""
-    pid, _, rest = mark.partition(".")
-    started = rest.partition(".")[0]
+    """Whether the process that a mark belongs to still runs; True for one in another container, which cannot be seen."""
+    pid, started, world = [*mark.split("."), "", ""][:3]
+    if world.isdigit() and world != _world():
+        return True
     return pid.isdigit() and started != "" and _started(int(pid)) == started
 
 
@@ -73,8 +84,8 @@ def _marked(name: str) -> list[tuple[int, str]]:
 
 
 def marked(name: str, value: str) -> list[int]:
-    """The other processes whose environment has this variable with this value."""
-    return [pid for pid, found in _marked(name) if found == value]
+    """The other processes whose environment has this variable with this value, or with one below it (value/...)."""
+    return [pid for pid, found in _marked(name) if found == value or found.startswith(f"{value}/")]
 
 
 def end_marked(name: str, value: str) -> list[int]:

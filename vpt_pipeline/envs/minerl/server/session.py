@@ -1,7 +1,8 @@
 """One env for one client: requests come over a channel, frames go through a file that both sides have mapped.
 
 Requests: open {name, choices, frames?}, reset {seed?}, step {held, camera}, close. An answer has "news" (what the game says) or
-"error" (and is then the last word of that game); "memory" is how many bytes the env's processes use, Java among them.
+"error" (and is then the last word of that game; "minecraft": what Minecraft printed last); "memory" is how many bytes the env's
+processes use, Java among them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from . import owned
+from . import minecraft_log, owned
 from .games import GameError, open_game
 from .wire import Channel, WireClosedError
 
@@ -53,6 +54,7 @@ class _Frames:
         if not inside:
             raise ValueError(f"the frames' file {path} is not in this server's folder {folder}")
         with open(path, "r+b") as stream:  # noqa: PTH123 - mmap wants the descriptor
+            stream.truncate(size)
             self._map = mmap.mmap(stream.fileno(), size)
 
     def put(self, pov: Any) -> Any:
@@ -102,6 +104,7 @@ def serve(channel: Channel, folder: Path | None) -> None:
                     "error": str(error) if asked else f"{kind}: {error}",
                     "kind": kind,
                     "trace": traceback.format_exc(),
+                    "minecraft": minecraft_log.last_words(),
                 }
             answer["memory"] = memory.bytes
             channel.send(answer, raw)

@@ -25,6 +25,8 @@ MAX_TEXT, MAX_RAW = 8 << 20, 32 << 20
 MAX_STRANGER = 1024
 """The longest message from somebody who has not proved the key, in bytes."""
 HANDSHAKE_SECONDS = 10.0
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""When nothing comes for so many seconds, the other machine is asked, so often, so many times (by default after 2 hours)."""
 
 
 class WireError(RuntimeError):
@@ -47,6 +49,9 @@ class Channel:
         if link.family != getattr(socket, "AF_UNIX", None):
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a machine that is gone says no goodbye
+            for name, value in KEEPALIVE.items():
+                if hasattr(socket, name):
+                    link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def send(self, message: dict[str, Any], raw: Any = b"", timeout: float | None = None) -> None:
         """raw: bytes or anything with a buffer of bytes."""
