@@ -36,8 +36,9 @@ system:
 demo: system $(INSTALLED)
 	$(BIN)/vpt demo $(ARGS)
 
+# Two processes, a file's tests in one of them: as many as the smallest machine that we test on has processors.
 test: system $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: system $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)

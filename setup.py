@@ -51,7 +51,16 @@ setup(
         "hub": ["huggingface_hub>=0.24"],
         "cloud": ["s3fs>=2024.6", "gcsfs>=2024.6", "huggingface_hub>=0.24"],
         "text": TEXT,
-        "dev": [*VIZ, *TEXT, "ray[train]>=2.40", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.6", "mypy>=1.11"],
+        "dev": [
+            *VIZ,
+            *TEXT,
+            "ray[train]>=2.40",
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+            "mypy>=1.11",
+        ],
     },
     entry_points={"console_scripts": ["vpt = vpt_pipeline.cli:main"]},
 )

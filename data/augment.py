@@ -18,6 +18,8 @@ from data.joint_actions import BUTTON_CHOICES, JointActions
 _MIRROR = np.arange(len(BUTTON_INDEX))
 for _left, _right in MIRRORED_BUTTONS:
     _MIRROR[BUTTON_INDEX[_left]], _MIRROR[BUTTON_INDEX[_right]] = BUTTON_INDEX[_right], BUTTON_INDEX[_left]
+_HOTBAR = np.array([name.startswith("hotbar") for name in BUTTON_INDEX])
+_ACTING = np.where(_HOTBAR, np.arange(len(BUTTON_INDEX)), _MIRROR)
 
 
 def colour_jitter(images: NDArray[np.uint8], rng: np.random.Generator, strength: float = 0.2) -> NDArray[np.uint8]:
@@ -72,7 +74,8 @@ def mirror_views(
 
 
 def mirror_joint(buttons: NDArray[np.int64], camera: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What :func:`mirror` makes of joint numbers (T,)."""
+    """Joint numbers (T,) for mirrored pictures of one who is to act: as :func:`mirror`, but each hotbar key stays. It
+    brings the same thing to the hand as ever; only to those who tell keys from video it is the mirrored slot's."""
     table, bins = _mirrored_buttons(), JointActions().quantizer.bins
     pitch, yaw = np.divmod(camera, bins)
     return table[buttons], pitch * bins + (bins - 1 - yaw)
@@ -84,7 +87,7 @@ def _mirrored_buttons() -> NDArray[np.int64]:
     joint = JointActions()
     bins = np.full((BUTTON_CHOICES, 2), joint.quantizer.null_bin)
     bins[~joint.camera_off_table] += 1  # whether there is a turn is part of the number
-    table: NDArray[np.int64] = joint.from_factored(joint.button_table[:, _MIRROR], bins)[0]
+    table: NDArray[np.int64] = joint.from_factored(joint.button_table[:, _ACTING], bins)[0]
     return table
 
 

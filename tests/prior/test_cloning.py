@@ -134,8 +134,9 @@ def test_episodes_are_mirrored_as_a_whole_with_their_actions() -> None:
     bits_after, turns_after = actions.to_degrees(after.buttons, after.camera)
     assert turns[..., 1].any() and np.array_equal(turns_after, turns * [1, -1])
     assert np.array_equal(bits_after, bits)  # none of these walks sideways; which buttons do is told by their pairs:
-    left, right = (actions.from_factored(np.eye(20, dtype=bool)[BUTTON_INDEX[n]], [5, 5])[0] for n in ("left", "right"))
-    assert mirror_joint(np.array([left]), np.array([60]))[0][0] == right
+    names = ("left", "right", "hotbar.2")
+    left, right, axe = (actions.from_factored(np.eye(20, dtype=bool)[BUTTON_INDEX[name]], [5, 5])[0] for name in names)
+    assert mirror_joint(np.array([left, axe]), np.array([60, 60]))[0].tolist() == [right, axe]  # the same tool as ever
 
     half = SequenceLoader([Source(episodes)], 4, 8, 0, Variation(mirror=0.5))
     flipped: dict[tuple[int, int], set[bool]] = {}

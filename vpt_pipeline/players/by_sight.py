@@ -13,15 +13,16 @@ from collections.abc import Generator
 from data.actions import Action
 from vpt_pipeline.envs.truth import Vector
 from vpt_pipeline.players.body import Body, Script
-from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, pick_up
+from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of
 from vpt_pipeline.players.routes import go_beside, ramble
 
 TURN = 75.0
 """Degrees that somebody turns to look for more, to the right."""
 LOOKS = 4
 """So often, until all has been seen."""
-VAIN = 25
-"""Frames of looking at something without getting at it after which it is given up."""
+VAIN = 8
+"""Frames of looking at something without getting at it after which it is given up: who copies somebody that stands and stares
+does so for ever."""
 
 
 def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
@@ -43,7 +44,7 @@ def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) ->
         dug = yield from _strike(body, target, set(seen), quarry.patience)
         if dug is not None:
             done += 1
-            yield from pick_up(body, dug)
+            yield from _pick_up(body, dug)
 
 
 def _look_for(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
@@ -87,3 +88,15 @@ def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generat
                 hit = cell
         idle = 0 if hit in seen else idle + (off < 10)
     return None
+
+
+def _pick_up(body: Body, where: Vector) -> Script:
+    """Walk to where it fell."""
+    for _ in range(24):
+        if body.flat_away(where) < 0.9:
+            return
+        keys = {"forward"} if abs(body.bearing(where)) < 35 else set()
+        if keys and body.still_frames > 4 and body.grounded:
+            keys.add("jump")
+        pitch, yaw = body.gaze_at((where[0], where[1] - 0.4, where[2]))
+        yield body.frame(keys, (min(pitch, 40.0), yaw), tolerance=body.style.tolerance)
