@@ -6,6 +6,7 @@ import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,6 @@ def _add_ten(folder: Path, who: str) -> None:
 
 
 def test_two_editors_at_once_lose_nothing(demos: DemoSet) -> None:
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:  # what is forked from threads may wait for ever
         list(pool.map(_add_ten, [demos.folder] * 2, "ab"))
     assert set(demos.read().demos) == {f"{who}{n}" for who in "ab" for n in range(10)} | {"d0", "d1", "d2"}

@@ -20,6 +20,8 @@ TURN = 75.0
 """Degrees that somebody turns to look for more, to the right."""
 LOOKS = 4
 """So often, until all has been seen."""
+STEEP = 60.0
+"""Degrees up or down beyond which nothing is tried: near the pole a small error of aim takes a turn right round."""
 VAIN = 8
 """Frames of looking at something without getting at it after which it is given up: who copies somebody that stands and stares
 does so for ever."""
@@ -57,6 +59,7 @@ def _look_for(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Gener
             "near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=ARM
         )
         cells = [cell for cell in cells_of(found) if cell not in skip and cell[1] - body.feet[1] < HIGH]
+        cells = [cell for cell in cells if abs(body.gaze_at(cell)[0]) < STEEP]
         if quarry.feet_level:
             ground = round(body.feet[1] - 0.5)  # who sees the walls of a pit digs on into them
             cells = [cell for cell in cells if cell[1] in (ground, ground + 1) and body.flat_away(cell) > 1.1]
