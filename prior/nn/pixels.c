@@ -16,7 +16,8 @@
               int ahead, const VALUE *level, const VALUE *change, VALUE *out)                                            \
     {                                                                                                                    \
         const int sign = ahead ? -1 : 1;                                                                                 \
-        _Pragma("omp parallel for schedule(static) if (pixels > MANY)") for (ptrdiff_t i = 0; i < pixels; i++)                              \
+        _Pragma("omp parallel for schedule(static) if (pixels > MANY)")                                                  \
+        for (ptrdiff_t i = 0; i < pixels; i++)                                                                           \
         {                                                                                                                \
             const uint8_t *s = shown + i * stride_s, *n = neighbour + i * stride_n;                                      \
             VALUE *o = out + 6 * i;                                                                                      \

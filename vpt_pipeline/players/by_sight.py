@@ -13,7 +13,7 @@ from collections.abc import Generator
 from data.actions import Action
 from vpt_pipeline.envs.truth import Vector
 from vpt_pipeline.players.body import Body, Script
-from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of
+from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, take_tool
 from vpt_pipeline.players.routes import go_beside, ramble
 
 TURN = 75.0
@@ -30,7 +30,8 @@ does so for ever."""
 def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
     """Dig so many of them, the nearest in view first; turn round, then walk on, where there are none."""
     tried: set[Cell] = set()
-    done, heading, body.tool = 0, body.truth["yaw"], quarry.tool
+    done, heading = 0, body.truth["yaw"]
+    yield from take_tool(body, quarry.tool)
     for _ in range(count * 3):
         if done >= count:
             return

@@ -48,7 +48,10 @@ def dug_at(body: Body, target: Sequence[float]) -> bool:
 
 
 def take_tool(body: Body, part: str) -> Script:
-    """Bring the tool to the hand, as most people do most of the time."""
+    """Bring the tool to the hand, as most people do most of the time; single-minded players keep it there."""
+    if body.style.single_minded:
+        body.tool = part
+        return
     slot = body.slot_of(part) if part else None
     if slot is not None and body.chance(0.9):
         yield from body.select(slot)

@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.actions import DEGREES_PER_COUNT
+from vpt_pipeline.envs.minerl.server.games import OVER
 from vpt_pipeline.envs.truth import GameTruth, Vector
 
 TICKS_PER_SECOND = 20
-OVER = "minecraft_over"
-"""In what the server says: Minecraft itself has ended the episode, which it does at the player's death alone."""
 _EVENTS = {"pickup": "pickup", "craft_item": "craft", "mine_block": "dig"}
 
 

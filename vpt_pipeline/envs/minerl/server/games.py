@@ -46,6 +46,8 @@ BIOMES = (
 """Where a player may begin: Minecraft 1.16's categories of biomes, those of the overworld. With another it waits for ever."""
 SLOTS = 36
 """Of the hotbar and the inventory."""
+OVER = "minecraft_over"
+"""In what the game says: Minecraft itself has ended the episode, which it does at the player's death alone."""
 
 
 class GameError(RuntimeError):
@@ -231,10 +233,9 @@ class MinerlGame:
         self._steps += 1
         done = bool(done) or self._steps == self.spec.max_episode_steps
         pov, news = self._seen(observation)
-        if (
-            getattr(self.env.unwrapped, "done", False) and "xpos" in news
-        ):  # Minecraft's own word, below MineRL's wrappers
-            news["minecraft_over"] = True  # it is the player's death; the statistic of that comes too late
+        # Minecraft's own word, below MineRL's wrappers: it is the player's death, whose statistic comes too late.
+        if getattr(self.env.unwrapped, "done", False) and "xpos" in news:
+            news[OVER] = True
         return pov, float(reward), done, news
 
     def _seen(self, observation: Any) -> tuple[Any, dict[str, Any]]:
