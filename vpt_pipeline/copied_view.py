@@ -8,12 +8,12 @@ frame). Demonstrations' videos are needed to look at them, and one that is gone 
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from vpt_pipeline.canvas import Canvas, Colour, Picture
 from vpt_pipeline.demo_frames import DemoFrames, fitted
 from vpt_pipeline.label_view import LabelView, read_view
 from vpt_pipeline.overlay import BACKGROUND, CHIP_TEXT, DIM, EDGE, LIT, PANEL_HEIGHT, PLATE, TEXT, WRONG, compose
+from vpt_pipeline.play_logs import read_log
 
 VIEW_WIDTH = 640
 """Pixels of each of the two views."""
@@ -84,24 +85,17 @@ def view_of(video: Path) -> Path:
 
 def read_copied(path: Path) -> list[Copied]:
     """A line a frame. Raises ValueError, naming the line, for anything else."""
-    if not path.is_file():
-        raise ValueError(
-            f"{path} does not exist; expected what a set of demonstrations copied, as `vpt play SET` writes it"
-        )
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            one = Copied(
-                str(row["demo"]), int(row["frame"]), str(row["searched"]), float(row["distance"]), float(row["limit"]),
-                *(None if row.get(name) is None else float(row[name]) for name in ("left", "hope")),
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: not what `vpt play SET` writes ({error!r}); play again") from error
-        found.append(one)
+    found = read_log(path, "what a set of demonstrations copied", "vpt play SET", _copied)
     if not found:
         raise ValueError(f"{path} is empty; expected a line a frame: play again")
     return found
+
+
+def _copied(row: Mapping[str, Any]) -> Copied:
+    return Copied(
+        str(row["demo"]), int(row["frame"]), str(row["searched"]), float(row["distance"]), float(row["limit"]),
+        *(None if row.get(name) is None else float(row[name]) for name in ("left", "hope")),
+    )  # fmt: skip
 
 
 def view_pictures(video: Path, videos: Mapping[str, Path], rate: int) -> Iterator[Picture]:

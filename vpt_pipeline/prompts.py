@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from data.actions import Action
 from data.files import atomic_path
 from data.resample import TICK_RATE
+from vpt_pipeline.play_logs import read_log
 
 TEXT, VIDEO = "text:", "video:"
 """What a wish begins with that says itself what it is."""
@@ -177,16 +178,5 @@ def write_asked(video: Path, asked: Sequence[Ask]) -> None:
 
 def read_asked(video: Path) -> list[Ask]:
     """What a played agent was asked for, and from which frame on. Raises ValueError where that was not told."""
-    path = asked_log(video)
-    if not path.is_file():
-        raise ValueError(
-            f"{path} does not exist; expected what the agent of {video} was asked for, as `vpt play` writes it"
-        )
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            found.append(Ask(int(row["frame"]), str(row["wish"])))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: not what `vpt play` writes ({error!r}); play again") from error
-    return found
+    what = f"what the agent of {video} was asked for"
+    return read_log(asked_log(video), what, "vpt play", lambda row: Ask(int(row["frame"]), str(row["wish"])))
