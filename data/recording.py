@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.contractor import ContractorTrack, read_contractor
 
 VIDEO_SUFFIXES: frozenset[str] = frozenset(
@@ -15,6 +18,10 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
     | {".mpeg", ".mpg", ".mts", ".nut", ".ogv", ".ts", ".webm", ".wmv"}
 )
 """What :func:`find_recordings` takes for a video, in either case; the contents decide when it is read."""
+
+
+NOVICE_SPANS = "novice_spans"
+"""In the meta file: frames, from and to (that one not included), in which somebody acted who is not to be copied."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,22 @@ class Recording:
         if not isinstance(content, dict):
             raise ValueError(f"{self.meta}: expected a JSON object, found {type(content).__name__}; remove or mend it")
         return content
+
+    def to_copy(self, frames: int) -> NDArray[np.bool_]:
+        """bool (frames,): False where a novice acted, from whom one may learn what actions look like, but not what to do.
+
+        Raises ValueError for a meta file that tells of it in another way.
+        """
+        copied = np.ones(frames, bool)
+        spans = self.load_meta().get(NOVICE_SPANS, [])
+        try:
+            for start, end in spans:
+                copied[int(start) : int(end)] = False
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.meta}: {NOVICE_SPANS} is {spans!s:.60}; expected pairs of frame numbers, from and to"
+            ) from error
+        return copied
 
 
 def find_recordings(folder: Path | str) -> list[Recording]:

@@ -38,6 +38,10 @@ Doubts = Literal["keep", "mask", "weight"]
 ``weight``: let each row count as much as it is sure (the lesser of both confidences)."""
 
 
+LEAD_IN = 32
+"""Frames of somebody who is not to be copied that are remembered when it is the next one's turn."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """How actions become what is cloned."""
@@ -86,20 +90,29 @@ def episode_of(
     choices: Choices,
     sure: NDArray[np.float32] | None = None,
     cut: NDArray[np.bool_] | None = None,
+    copied: NDArray[np.bool_] | None = None,
 ) -> Episode:
-    """An episode of frames and the actions taken in them. sure: float32 (N,), weights of the frames; cut: bool (N,)."""
+    """An episode of frames and the actions taken in them. sure: float32 (N,), weights of the frames; cut: bool (N,).
+
+    copied: bool (N,), False where somebody acted who is not to be copied: of that only the last frames are kept, to remember.
+    """
     actions = JointActions()
     buttons, camera = actions.from_track(track)
     weight = np.where(track.valid, np.float32(1) if sure is None else sure, np.float32(0)).astype(np.float32)
     null = actions.is_null(buttons, camera) & track.valid
-    rows = np.arange(len(track))
+    kept = np.ones(len(track), bool)
     first = np.zeros(len(track), bool) if cut is None else cut.copy()
+    if copied is not None:
+        weight[~copied] = 0
+        kept = np.convolve(copied, np.ones(LEAD_IN + 1), "full")[LEAD_IN:] > 0
+        first |= ~kept
     if choices.nulls == "mask":
         weight[null] = 0
     elif choices.nulls == "drop":
-        rows = rows[~null]
-        # A cut in a dropped frame shows in the next one that is kept.
-        first = np.diff(np.cumsum(first)[rows], prepend=0) > 0
+        kept &= ~null
+    # A cut in a frame that is left out shows in the next one that is kept.
+    rows = np.flatnonzero(kept)
+    first = np.diff(np.cumsum(first)[rows], prepend=0) > 0
     first[:1] = True
     return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first)
 
@@ -161,7 +174,8 @@ def recorded_episode(
         )
     player = str(recording.load_meta().get("player", "")) if recording.meta else ""
     count = min(len(inputs), len(track))
-    return episode_of(recording.name, player, inputs, track[:count], choices)
+    copied = recording.to_copy(count)
+    return episode_of(recording.name, player, inputs, track[:count], choices, copied=copied)
 
 
 def labelled_episode(
@@ -174,7 +188,7 @@ def labelled_episode(
 ) -> Episode:
     """A video with the labels of an inverse dynamics model (``vpt label``). Raises ValueError if the two do not fit."""
     labels = LabelTable.read(table)
-    # The labels alone decide: what was recorded beside the video, if anything was, is not looked at.
+    # The labels alone decide: what was recorded beside the video is not looked at, but for who is to be copied.
     inputs = frames_of(Recording(recording.video), config.inputs, cache, videos)
     if len(inputs) != len(labels):
         raise ValueError(
@@ -186,7 +200,8 @@ def labelled_episode(
         sure = (~labels.low_confidence).astype(np.float32)
     elif choices.doubts == "weight":
         sure = np.minimum(labels.conf_buttons, labels.conf_camera)
-    return episode_of(recording.name, "", inputs, labels.to_actions(), choices, sure, labels.cut)
+    copied = recording.to_copy(len(labels))
+    return episode_of(recording.name, "", inputs, labels.to_actions(), choices, sure, labels.cut, copied)
 
 
 def load_episodes(

@@ -291,6 +291,17 @@ def label_of(name: str) -> str:
     return f"{label[:LONGEST_LABEL]}~{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
+def require_agent(agent: str, game: str) -> None:
+    """Raises ValueError for a name that names no agent, before anything is begun."""
+    if agent.partition(":")[0] == "scripted" and game.startswith(MINERL):
+        raise ValueError(f"agent {agent!r}: the scripted players know no Minecraft; expected random, a policy or a set")
+    if agent.partition(":")[0] in ("random", "scripted") or is_set(agent) or split_text(agent):
+        return
+    from prior.locate import find_model
+
+    find_model(agent)
+
+
 def make_agent(
     name: str,
     env: gymnasium.Env[Any, Any],

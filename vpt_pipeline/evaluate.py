@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.files import write_json_atomic
-from vpt_pipeline.agents import Acting, is_set, label_of, split_text
+from vpt_pipeline.agents import Acting, label_of, require_agent
 from vpt_pipeline.envs import MINERL, native_size, require_game
 from vpt_pipeline.processes import Tell, Watch, run_in_turn
 from vpt_pipeline.progress import console, progress_bar, say
@@ -140,7 +140,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
         if task not in tasks:
             raise ValueError(f"unknown task {task!r}: expected one of {', '.join(tasks)}")
     for agent in config.agents:
-        _require_agent(agent, config.game)
+        require_agent(agent, config.game)
     if config.episodes < 1 or config.workers < 1:
         raise ValueError(f"episodes is {config.episodes} and workers {config.workers}; expected at least 1 of each")
     plans = []
@@ -165,16 +165,6 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
                     )
                 )
     return plans
-
-
-def _require_agent(agent: str, game: str) -> None:
-    if agent.partition(":")[0] == "scripted" and game.startswith(MINERL):
-        raise ValueError(f"agent {agent!r}: the scripted players know no Minecraft; expected random, a policy or a set")
-    if agent.partition(":")[0] in ("random", "scripted") or is_set(agent) or split_text(agent):
-        return
-    from prior.locate import find_model
-
-    find_model(agent)
 
 
 class _Books(Watch[RolloutPlan, Rollout]):

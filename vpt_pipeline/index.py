@@ -159,6 +159,11 @@ def _add(
             "Is the video cut, or recorded at another rate?"
         )
     track = track[: min(len(inputs), len(track))]
+    if not recording.to_copy(len(track)).all():
+        raise ValueError(
+            f"{recording.video}: a novice plays in it by turns (vpt record --novice), and a set copies all of a demonstration; "
+            "expected a recording without one"
+        )
     kept = track.valid if config.keep_nulls else track.valid & ~track.is_null
     rows = np.flatnonzero(kept)
     if not len(rows):

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def read_log(path: Path, what: str, command: str, parse: Callable[[dict[str, Any]], T]) -> list[T]:
-    """Each line, parsed. what: it tells; command: that writes it. Raises ValueError, naming file and line, for anything else."""
+    """Each line, parsed. what: it tells; command: that writes it. Raises ValueError, naming the line, for anything else."""
     if not path.is_file():
         raise ValueError(f"{path} does not exist; expected {what}, as `{command}` writes it")
     found = []

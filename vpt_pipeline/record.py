@@ -20,6 +20,7 @@ import tyro
 from data.actions import BUTTONS
 from data.files import PART_MARK
 from data.recording import Recording
+from vpt_pipeline.agents import require_agent
 from vpt_pipeline.envs import GAMES, make_env
 from vpt_pipeline.players import STYLES
 from vpt_pipeline.processes import run_jobs
@@ -52,6 +53,8 @@ class RecordConfig:
     """Width and height of the video. VPT's own recordings are 640 360."""
     seed: int = 0
     """Seed of the first episode; the others count on. It decides the start and every choice of the player."""
+    novice: str | None = None
+    """A policy that takes turns with the player, to record the way out of where it gets: training copies the player alone."""
     game: str = "luanti"
     """The game to record in: luanti, or vizdoom (its players know travel, explore and freeplay)."""
     workers: int = 2
@@ -63,6 +66,8 @@ def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
     _known("game", (config.game,), GAMES)
     _known("task", config.task, TASKS)
     _known("player", config.player, STYLES)
+    if config.novice is not None:
+        require_agent(config.novice, config.game)
     steps = config.steps if config.steps is not None else round(config.minutes * 60 * TICK_RATE)
     for what, value in (("episodes", config.episodes), ("steps", steps), ("workers", config.workers)):
         if value < 1:
@@ -77,7 +82,7 @@ def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
                         f"seed {seed}: expected 0 to {EVALUATION_SEEDS.start - 1}; those beyond are kept for evaluation"
                     )
                 world = TASKS[task].episode(seed).map_seed
-                plans.append(EpisodePlan(config.game, task, player, seed, world, steps, config.size))
+                plans.append(EpisodePlan(config.game, task, player, seed, world, steps, config.size, config.novice))
     return plans
 
 
@@ -139,6 +144,10 @@ def _record_with_retries(
 
 def _record_one(job: tuple[EpisodePlan, Path], tell: Callable[[int | str], None]) -> None:
     plan, folder = job
+    if plan.novice is not None:
+        import torch
+
+        torch.set_num_threads(1)  # the other games want the other cores
     _record_with_retries(plan, folder, tell, tell)
 
 

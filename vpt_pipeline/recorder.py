@@ -18,22 +18,26 @@ import gymnasium
 from data.actions import DEGREES_PER_COUNT, Action
 from data.contractor import ContractorWriter
 from data.files import write_json_atomic
-from data.recording import Recording
+from data.recording import NOVICE_SPANS, Recording
 from data.video import VideoWriter
+from vpt_pipeline.agents import Agent, ScriptedAgent, make_agent
 from vpt_pipeline.envs.truth import GameTruth
-from vpt_pipeline.players import player_of
 from vpt_pipeline.tasks import TASKS
+from vpt_pipeline.turns import Turns
 
 TICK_RATE = 20
 WINDOW_HEIGHT = 720
 """The contractor format gives the cursor in pixels of a window of this height, whatever the video's."""
+TURN_SEEDS = 10_000_000
+"""What the seeds of a player's turns in one episode lie apart: more than there are seeds of episodes."""
 
 
 @dataclass(frozen=True)
 class EpisodePlan:
     """Everything that decides what a recording holds.
 
-    size: (width, height) of the frames; steps: frames, at 20 a second; seed: of start and player; map_seed: the world.
+    size: (width, height) of the frames; steps: frames, at 20 a second; seed: of start and player; map_seed: the world. novice:
+    an agent with which the player takes turns (vpt_pipeline/turns.py).
     """
 
     game: str
@@ -43,6 +47,7 @@ class EpisodePlan:
     map_seed: int
     steps: int
     size: tuple[int, int]
+    novice: str | None = None
 
     @property
     def name(self) -> str:
@@ -96,6 +101,15 @@ def write_step(records: ContractorWriter, action: Action, seen: GameTruth, after
     )
 
 
+def _who_plays(env: gymnasium.Env[Any, Any], plan: EpisodePlan) -> Agent:
+    def player(turn: int) -> Agent:
+        return ScriptedAgent(env, plan.game, plan.task, plan.player, plan.seed + TURN_SEEDS * turn)
+
+    if plan.novice is None:
+        return player(0)
+    return Turns(make_agent(plan.novice, env, plan.game, plan.task, plan.seed), player, plan.seed)
+
+
 def record_episode(
     env: gymnasium.Env[Any, Any],
     plan: EpisodePlan,
@@ -111,8 +125,8 @@ def record_episode(
     video, actions, meta_path = plan.files(folder)
     observation, info = env.reset(seed=plan.seed, options=task.reset_options(plan.map_seed))
     truth, meter = cast(GameTruth, info), task.measure()
-    player = player_of(plan.game)(cast(Any, env), plan.task, plan.player, plan.seed)
-    player.reset(truth)
+    player = _who_plays(env, plan)
+    player.reset({**observation, "truth": truth})
     result = meter.update(truth)
     presses: Counter[str] = Counter()
     events: list[dict[str, Any]] = []
@@ -120,7 +134,7 @@ def record_episode(
     steps, ended = 0, ""
     with VideoWriter(video, plan.size, TICK_RATE) as frames, ContractorWriter(actions) as records:
         while steps < plan.steps and not ended:
-            action = player.act(truth)
+            action = player.act({**observation, "truth": truth})
             seen, pov = truth, observation["pov"]
             observation, _, _, _, info = env.step(action.to_env())
             truth = cast(GameTruth, info)
@@ -142,6 +156,7 @@ def record_episode(
         "animals": task.animals,
         "presses": dict(sorted(presses.items())),
         "events": events,
+        NOVICE_SPANS: player.novice_spans if isinstance(player, Turns) else [],
     }
     write_json_atomic(meta_path, meta)
     return Recording(video, actions, meta_path)

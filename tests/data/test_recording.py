@@ -67,3 +67,16 @@ def test_broken_meta_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.meta.json").write_text(content)
     with pytest.raises(ValueError, match=r"a\.meta\.json: expected a JSON object"):
         Recording.beside(tmp_path / "a.mp4").load_meta()
+
+
+def test_who_is_to_be_copied_is_told_by_the_meta_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "a.meta.json")
+    recording = Recording.beside(tmp_path / "a.mp4")
+    assert recording.meta is not None
+    recording.meta.write_text('{"novice_spans": [[0, 2], [3, 9]]}')
+    assert recording.to_copy(5).tolist() == [False, False, True, False, False]
+    recording.meta.write_text("{}")
+    assert recording.to_copy(3).all() and Recording(tmp_path / "b.mp4").to_copy(3).all()
+    recording.meta.write_text('{"novice_spans": [3]}')
+    with pytest.raises(ValueError, match=r"a\.meta\.json: novice_spans is \[3\]; expected pairs"):
+        recording.to_copy(5)

@@ -94,6 +94,17 @@ def test_from_recordings_to_an_agent_and_back(world: Path, tmp_path: Path, capsy
         open_agent(out, ("nigth",))
 
 
+def test_what_a_novice_played_by_turns_is_no_demonstration(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = tmp_path / "play"
+    shutil.copytree(world / "logs", play)
+    (play / "r1.meta.json").write_text('{"novice_spans": [[0, 20]]}')
+    assert index(tmp_path, "play", tmp_path / "set", str(world / "prior")) == 1
+    assert "r1.mp4: a novice plays in it" in " ".join(capsys.readouterr().err.split())
+    assert set(DemoSet(tmp_path / "set").read().demos) == {"r0"}
+
+
 def test_a_demonstration_seen_again_is_followed_to_the_letter(world: Path, tmp_path: Path) -> None:
     """Frame by frame, the playing agent's latents are those of the index, so each frame finds itself."""
     assert index(world, "logs", tmp_path / "set") == 0

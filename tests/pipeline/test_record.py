@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vpt_pipeline.envs.luanti import GameDied, missing_requirements
 from vpt_pipeline.record import RecordConfig, count_presses, main, plan_episodes, record_many
 from vpt_pipeline.recorder import EpisodePlan
 from vpt_pipeline.tasks import TASKS
+from vpt_pipeline.turns import NOVICE_FRAMES, PLAYER_FRAMES
 
 PLAN = EpisodePlan("luanti", "freeplay", "twitchy", 3, 1, 120, (64, 36))
 
@@ -94,6 +96,22 @@ def test_the_camera_is_whole_mouse_counts_and_the_cursor_in_window_pixels(worlds
     assert (first["x"], first["y"]) == pytest.approx((640, 360), abs=1)  # the fake's middle (32, 18), times 20
 
 
+def test_a_novice_and_the_player_take_turns_and_the_meta_file_says_when(worlds: Worlds, tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=900, novice="random")
+    [recording] = record_many([plan], tmp_path / "a", workers=1)
+    [again] = record_many([plan], tmp_path / "b", workers=1)
+    assert records_of(recording) == records_of(again)
+    spans, copied = recording.load_meta()["novice_spans"], recording.to_copy(900)
+    assert len(spans) > 2 and spans[0][0] == 0 and 0.3 < copied.mean() < 0.7
+    for start, end in spans[:-1]:
+        assert NOVICE_FRAMES[0] <= end - start <= NOVICE_FRAMES[1]
+        assert not copied[start:end].any() and copied[end : end + PLAYER_FRAMES[0]].all()
+    held = recording.load_actions().actions.buttons.sum(1)
+    assert held[~copied].mean() > 3 * held[copied].mean()  # who acts at random holds much at once
+    turns = [held[start:end].tolist() for (_, start), (end, _) in pairwise(spans)]
+    assert turns[0][:80] != turns[1][:80], "each turn begins with the same dice"
+
+
 def test_finished_recordings_are_kept_and_unfinished_ones_made(worlds: Worlds, tmp_path: Path) -> None:
     plans = [replace(PLAN, seed=seed) for seed in (1, 2)]
     record_many(plans, tmp_path, workers=1)
@@ -143,6 +161,8 @@ def test_plans_have_their_own_seeds_and_names_and_wrong_words_are_explained() ->
         plan_episodes(replace(config, game="chess"))
     with pytest.raises(ValueError, match="kept for evaluation"):
         plan_episodes(replace(config, seed=1_000_000))
+    with pytest.raises(ValueError, match="runs/none"):
+        plan_episodes(replace(config, novice="runs/none"))
     with pytest.raises(ValueError, match="episodes is 0"):
         plan_episodes(replace(config, episodes=0))
 

@@ -22,7 +22,7 @@ from data.joint_actions import JointActions
 from prior.checkpoint import load_policy
 from prior.cloning import CloningLoss, means
 from prior.config import PolicyConfig, preset
-from prior.episodes import Choices, Episode, episode_of
+from prior.episodes import LEAD_IN, Choices, Episode, episode_of
 from prior.policy import Policy
 from prior.sequences import Chunks, SequenceLoader, Source, Variation
 from prior.training import RECIPES, Cloner, CloningConfig, DivergedError, begin_with_frequencies
@@ -149,6 +149,20 @@ def test_episodes_are_mirrored_as_a_whole_with_their_actions() -> None:
                 flipped.setdefault((slot, int(order[slot, at])), set()).add(same)
     assert {len(ways) for ways in flipped.values()} == {1}  # never turned in the middle of an episode
     assert len({way for ways in flipped.values() for way in ways}) == 2
+
+
+def test_a_novice_is_not_copied_but_remembered_for_a_moment() -> None:
+    frames = LEAD_IN + 60
+    inputs = FrameInputs(np.zeros((frames, 32, 32, 3), np.uint8), np.zeros((frames, 0, 0, 0), np.float16))
+    buttons = np.ones((frames, 20), bool)
+    copied = np.ones(frames, bool)
+    copied[10 : LEAD_IN + 30] = copied[-5:] = False  # long before a turn of the player's, and after the last one
+    episode = episode_of(
+        "e", "", inputs, ActionTrack(buttons, np.zeros((frames, 2), np.float32)), Choices(), copied=copied
+    )
+    assert episode.rows.tolist() == [*range(10), *range(30, frames - 5)]
+    assert episode.rows[episode.weight > 0].tolist() == [*range(10), *range(LEAD_IN + 30, frames - 5)]
+    assert episode.rows[episode.first].tolist() == [0, 30]
 
 
 def test_null_actions_are_dropped_masked_or_kept() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
-KINDS = ("look", "stray", "slot", "slot")
+KINDS = ("look", "look", "stray", "slot", "slot")
 """The wrong tool most often, since it takes no time to mend, and ruins the rest of an episode for one who cannot."""
 
 
@@ -36,8 +36,9 @@ class Slips:
         kind = KINDS[int(rng.integers(len(KINDS)))]
         self._keys, self._turn = frozenset(), (0.0, 0.0)
         if kind == "look":
-            self._left = int(rng.integers(5, 13))
-            self._turn = float(rng.normal(0, 2.5)), float(rng.normal(0, 4.5))
+            # far enough, at times, to look at the sky or at one's feet: a learner who has got there wants to know the way back
+            self._left = int(rng.integers(3, 9))
+            self._turn = float(rng.normal(0, 7.0)), float(rng.normal(0, 7.0))
         elif kind == "stray":
             self._left = int(rng.integers(6, 18))
             way = ("forward", "back", "left", "right")[int(rng.integers(4))]
