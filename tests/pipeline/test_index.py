@@ -101,7 +101,7 @@ def test_what_a_novice_played_by_turns_is_no_demonstration(
     shutil.copytree(world / "logs", play)
     (play / "r1.meta.json").write_text('{"novice_spans": [[0, 20]]}')
     assert index(tmp_path, "play", tmp_path / "set", str(world / "prior")) == 1
-    assert "r1.mp4: a novice plays in it" in " ".join(capsys.readouterr().err.split())
+    assert "novice plays in it by turns" in " ".join(capsys.readouterr().err.split())
     assert set(DemoSet(tmp_path / "set").read().demos) == {"r0"}
 
 
