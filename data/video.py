@@ -19,6 +19,7 @@ from typing import Literal, cast
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from data.video_decode import AUTO_THREADS, DecodePass, Notes, PassStoppedError, Turn, UnreadableError, open_input
@@ -90,6 +91,7 @@ class VideoReader:
             raise ValueError(f'threads is {threads}; expected "auto" or a number from 1')
         self._threads = AUTO_THREADS if threads == "auto" else threads
         self._notes = Notes()
+        self._converter = VideoReformatter()  # one for all frames: making one costs as much as it does
         self._started = False
         self._anchor = (0, 0)  # pts to count on from for frames without one, and how many have been counted
         self._pass = self._open(self._threads)
@@ -172,7 +174,7 @@ class VideoReader:
             self._size = (frame.width, frame.height)
             self._notes.add("frames change size", f"to {frame.width}x{frame.height} at frame {self.frames_read}")
         try:
-            rgb = cast(NDArray[np.uint8], frame.to_ndarray(format="rgb24"))
+            rgb = cast(NDArray[np.uint8], self._converter.reformat(frame, format="rgb24").to_ndarray())
         except (av.FFmpegError, ValueError) as error:
             self._notes.add("frames could not be converted to RGB", f"{frame.format.name}: {error}", damage=True)
             return None

@@ -96,7 +96,8 @@ class MotionStem(nn.Module):
         device, dtype = shown_NHWC.device.type, self.direct.weight.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        motion = motion_NChw.to(dtype)
+        # One layout in memory for all: convolutions of tensors of two are several times as slow going backward.
+        motion = motion_NChw.to(dtype).contiguous(memory_format=torch.channels_last)
 
         def pair(part: slice) -> Tensor:
             return pixel_pairs(shown_NHWC[..., part], neighbour_NHWC[..., part], ahead, dtype)
