@@ -16,6 +16,7 @@ from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, bell_steps
 from vpt_pipeline.players.paths import Surroundings, straighten
 from vpt_pipeline.players.scripts import SCRIPTS
+from vpt_pipeline.players.slips import Slips
 from vpt_pipeline.tasks import TASKS
 
 Freeplay = dict[str, tuple[ActionTrack, list[bool]]]
@@ -85,6 +86,19 @@ class Spots(FakeWorld):
     @staticmethod
     def is_spot(cell: list[int]) -> bool:
         return (2 * cell[0] + cell[2]) % 5 == 0
+
+
+def test_slips_come_as_often_as_the_style_says_and_some_look_at_the_sky() -> None:
+    style, minutes = STYLES["focused"], 50
+    slips, began, looked, before = Slips(style, np.random.default_rng(0)), 0, [0.0], False
+    for _ in range(minutes * 1200):
+        slip = slips.next()
+        began += slip is not None and not before
+        looked = [*looked, 0.0] if slip is None and before else looked
+        looked[-1] += slip[1][0] if slip is not None else 0.0
+        before = slip is not None
+    assert 0.7 * style.slips < began / minutes < style.slips  # not while another goes on
+    assert 0.02 < np.mean(np.abs(looked) > 60) < 0.2
 
 
 def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:

@@ -20,8 +20,9 @@ EYE_HEIGHT = 1.625
 ANSWER_FRAMES = 8
 """Frames that a script waits for the game's answer to a question."""
 
-NOTICED = 0.8
-"""Chance in each frame to notice that the wrong tool is in hand."""
+NOTICED = 0.3
+"""Chance in each frame to notice that the wrong tool is in hand: who always notices at once hardly shows what a wrong tool
+looks like, and a learner who misses the first frame then never takes the right one."""
 
 Script = Generator[Action, None, None]
 NOTHING: frozenset[str] = frozenset()
