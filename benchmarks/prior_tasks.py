@@ -3,8 +3,9 @@
     python -m benchmarks.prior_tasks runs/tasks/logs runs/tasks/dirt runs/tasks/travel --start runs/prior
 
 Each folder holds recordings of one task, whose meta tells which. The prior is fine-tuned on each and plays that task beside the
-prior as it was, random actions and the scripted player it was recorded from, all from the same places. Resumes where it
-stopped. Writes OUT/summary.json.
+prior as it was, random actions and the scripted player it was recorded from, all from the same places. With ``--rounds``, the
+player and the fine-tuned prior then take turns in new recordings (``vpt record --novice``), and it is fine-tuned on these, too.
+Resumes where it stopped. Writes OUT/summary.json.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from prior.nn.precision import Precision
 from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, score
 from vpt_pipeline.progress import progress_bar
+from vpt_pipeline.record import RecordConfig, plan_episodes, record_many
 from vpt_pipeline.rollout import Rollout
 from vpt_pipeline.tasks import TASKS
 from vpt_pipeline.train_prior import TrainPriorConfig, train
+
+TURN_SEEDS, ROUND_SEEDS = 500_000, 1000
+"""Seed of the first recording by turns, and what those of rounds lie apart."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,12 @@ class Args:
     out: Path = Path("runs/prior_tasks")
     steps: int = 600
     """Of each fine-tuning."""
+    rounds: int = 0
+    """So many times the prior and the player record by turns, and the prior is fine-tuned on."""
+    turns: int = 12
+    """Minutes that are recorded so in a round."""
+    workers: int = 2
+    """Games at the same time."""
     batch: int = 32
     chunk: int = 16
     """Short chunks of many episodes: what lies beside each other in time tells nearly the same."""
@@ -54,6 +65,32 @@ class Args:
     cache: Path = Path("runs/cache")
 
 
+def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
+    """The prior that has learnt one task, and where it is."""
+    play, policy = [folder], args.start
+    for number in range(args.rounds + 1):
+        if number:
+            more = args.out / f"{task}-turns-{number}"
+            recorded = RecordConfig(
+                more, (task,), (player,), args.turns, minutes=1, seed=TURN_SEEDS + ROUND_SEEDS * number, novice=policy,
+                workers=args.workers,
+            )  # fmt: skip
+            plans = plan_episodes(recorded)
+            with progress_bar(f"recording {more.name}", sum(plan.steps for plan in plans), "frames") as bar:
+                record_many(plans, more, args.workers, bar.advance)
+            play.append(more)
+        out = args.out / (f"{task}-{number}" if number else task)
+        config = TrainPriorConfig(
+            tuple(play), out=out, start=policy, steps=args.steps, batch=args.batch, average=0.995, chunk=args.chunk,
+            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
+            precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
+        )  # fmt: skip
+        if not (out / "model.safetensors").exists():
+            train(config)
+        policy = str(out)
+    return out
+
+
 def main(args: Args) -> None:
     """Fine-tune, play, and print the table."""
     tuned, player, rollouts = {}, {}, []
@@ -61,14 +98,7 @@ def main(args: Args) -> None:
         meta = find_recordings(folder)[0].load_meta()
         task = str(meta["task"])
         player[task] = f"scripted:{meta['player']}"
-        tuned[task] = args.out / task
-        config = TrainPriorConfig(
-            (folder,), out=tuned[task], start=args.start, steps=args.steps, batch=args.batch, average=0.995, chunk=args.chunk,
-            learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
-            precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
-        )  # fmt: skip
-        if not (tuned[task] / "model.safetensors").exists():
-            train(config)
+        tuned[task] = fine_tuned(args, folder, task, meta["player"])
     for task, policy in tuned.items():
         agents = (str(policy), *([args.start] if args.start else []), "random", player[task])
         asked = EvaluateConfig(
@@ -77,6 +107,7 @@ def main(args: Args) -> None:
             args.episodes,
             args.seconds,
             out=args.out / "evaluation",
+            workers=args.workers,
             acting=Acting(temperature=args.temperature),
         )
         plans = plans_of(replace(asked, videos=2))
