@@ -87,16 +87,20 @@ def test_a_trunk_gives_the_same_numbers_plain_and_packed(channels: tuple[int, ..
 
 @pytest.mark.skipif(not cpu_multiplies_bfloat16(), reason="this processor does not multiply bfloat16 faster")
 def test_a_bfloat16_trunk_rounds_little_more_away_packed_than_plain() -> None:
-    torch.manual_seed(0)
-    trunk = ImageTrunk((64, 64, 3), (64, 64, 64), 64, first_norm=False).eval()
-    x = torch.rand(8, 3, 64, 64)
-    with torch.no_grad():
-        exact = copy.deepcopy(trunk).double()(x.double())
-        plain = copy.deepcopy(trunk).bfloat16()(x.bfloat16())
-        trunk.for_inference(torch.bfloat16)
-        packed = trunk(x)
-    assert packed.dtype == torch.bfloat16
-    assert 0 < (packed - exact).norm() < 1.6 * (plain - exact).norm()
+    away_plain = away_packed = 0.0
+    for seed in range(6):  # one network's errors are a matter of luck, and of the processor
+        torch.manual_seed(seed)
+        trunk = ImageTrunk((64, 64, 3), (64, 64, 64), 64, first_norm=False).eval()
+        x = torch.rand(8, 3, 64, 64)
+        with torch.no_grad():
+            exact = copy.deepcopy(trunk).double()(x.double())
+            plain = copy.deepcopy(trunk).bfloat16()(x.bfloat16())
+            trunk.for_inference(torch.bfloat16)
+            packed = trunk(x)
+        assert packed.dtype == torch.bfloat16
+        away_plain += float((plain - exact).norm())
+        away_packed += float((packed - exact).norm())
+    assert 0 < away_packed < 1.6 * away_plain
 
 
 def test_results_do_not_depend_on_threads_or_on_company() -> None:
