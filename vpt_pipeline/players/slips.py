@@ -10,7 +10,8 @@ import numpy as np
 from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
 KINDS = ("look", "look", "stray", "slot", "slot")
-"""The wrong tool most often, since it takes no time to mend, and ruins the rest of an episode for one who cannot."""
+"""By how often they come: a wrong tool or a look elsewhere takes little time to mend, and ruins the rest of an episode for one
+who cannot."""
 
 
 class Slips:
