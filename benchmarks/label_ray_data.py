@@ -36,9 +36,10 @@ from idm.checkpoint import load_model, save_model
 from idm.config import IDMConfig, preset
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
+from idm.threads import model_threads
 from vpt_pipeline.cluster.connect import connect
 from vpt_pipeline.cluster.fleet import FleetSettings, decoders_for
-from vpt_pipeline.cluster.worker import WorkerSettings, model_threads
+from vpt_pipeline.cluster.worker import WorkerSettings
 
 _BLOCKS_A_ROW = 8
 

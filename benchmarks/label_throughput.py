@@ -42,12 +42,13 @@ from idm.config import preset
 from idm.labelling import PartWriter, in_parts, label_video, predict_span
 from idm.model import InverseDynamicsModel
 from idm.predict import WindowPredictor
+from idm.threads import model_threads
 from vpt_pipeline.cluster.connect import connect
 from vpt_pipeline.cluster.decode_link import DecodeProcess, DecodeSettings
 from vpt_pipeline.cluster.driver import ClusterRun, work
 from vpt_pipeline.cluster.fleet import Fleet, FleetSettings, decoders_for
 from vpt_pipeline.cluster.job import Job, JobSettings
-from vpt_pipeline.cluster.worker import WorkerSettings, model_threads
+from vpt_pipeline.cluster.worker import WorkerSettings
 
 
 @dataclass(frozen=True)

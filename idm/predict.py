@@ -1,9 +1,8 @@
 """Run a model over a stream of frame inputs: trunk once a frame, transformer over overlapping windows, middles kept.
 
 The grid of blocks and windows is fixed by the video alone, never by what was computed before, so that a labelling that
-was interrupted and resumed gives the same numbers to the last bit. And nothing smaller than a block is computed: matrix
-products with few rows are shared out between threads along the sums, so that their last bits would depend on how many
-threads there are.
+was interrupted and resumed gives the same numbers to the last bit. And nothing smaller than a block is computed: how a matrix
+product sums up depends on its rows (and on the number of threads: idm/threads.py).
 """
 
 from __future__ import annotations

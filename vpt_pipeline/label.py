@@ -30,6 +30,7 @@ from idm.calibration import Calibration
 from idm.checkpoint import load_model, model_hash
 from idm.labelling import BLOCKS_A_PART, label_video
 from idm.model import InverseDynamicsModel
+from idm.threads import model_threads, torch_threads
 from prior.nn.precision import Precision, uses_bfloat16
 from vpt_pipeline.progress import Bar, progress_bar, say
 from vpt_pipeline.train_idm import pick_device
@@ -129,7 +130,8 @@ def label_videos(config: LabelConfig) -> Manifest:
             manifest.require_same_job(digest, settings)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    with progress_bar("labelling", _frames(videos, model.config.rate), "frames") as bar:
+    threads = model_threads(model.config, torch.get_num_threads())
+    with torch_threads(threads), progress_bar("labelling", _frames(videos, model.config.rate), "frames") as bar:
         for name, source in videos.items():
             entry = manifest.videos.setdefault(name, VideoEntry())
             bar.note(name)
@@ -236,7 +238,7 @@ def _on_cluster(config: LabelConfig) -> int:
     from vpt_pipeline.cluster.driver import ClusterRun, run
     from vpt_pipeline.cluster.fleet import FleetSettings, decoders_for
     from vpt_pipeline.cluster.job import JobSettings, state_folder
-    from vpt_pipeline.cluster.worker import WorkerSettings, model_threads
+    from vpt_pipeline.cluster.worker import WorkerSettings
 
     on, device = config.on, pick_device(config.device)
     if config.contractor:
@@ -265,7 +267,7 @@ def _on_cluster(config: LabelConfig) -> int:
         weights=None if config.weights is None else str(config.weights.resolve()),
         device="cuda" if gpus else "cpu",
         bfloat16=bfloat16,
-        torch_threads=model_threads(model.config, on.cpus),
+        torch_threads=min(2, model_threads(model.config, round(on.cpus))),
         backend=config.reader,
         span_parts=parts,
         decode=DecodeSettings(

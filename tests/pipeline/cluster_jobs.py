@@ -71,7 +71,6 @@ def make_worker(model: Path, job: Job, **decode: object) -> LabelWorker:
         str(model),
         span_parts=job.settings.span_parts,
         backend=job.settings.backend,
-        torch_threads=torch.get_num_threads(),  # it holds for this whole process, and the last bits may depend on it
     )
     return LabelWorker(replace(settings, decode=replace(DecodeSettings(), **decode)))  # type: ignore[arg-type]
 

@@ -25,6 +25,7 @@ from idm import labelling
 from idm.checkpoint import save_model
 from idm.config import preset
 from idm.model import InverseDynamicsModel
+from idm.threads import torch_threads
 from tests.idm.play import turning_world
 from vpt_pipeline.cli import main as vpt
 from vpt_pipeline.label import LabelConfig, find_videos, label_videos
@@ -72,6 +73,17 @@ def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, mode
     label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "a"))
     assert (tmp_path / "a" / "play.parquet").stat().st_mtime_ns == written  # done is done
     assert not (tmp_path / "a" / "play.parts").exists()
+
+
+def test_the_bytes_do_not_depend_on_the_threads_of_torch(tmp_path: Path, model: Path) -> None:
+    source = video(tmp_path / "play.mp4", 90)
+    tables = []
+    for count in (1, 2, 3):
+        with torch_threads(count):
+            label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / str(count))))
+            assert torch.get_num_threads() == count  # the caller's are as they were
+        tables.append((tmp_path / str(count) / "play.parquet").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 4])

@@ -23,7 +23,6 @@ from data.ahead import ahead
 from data.frame_inputs import FrameInputs
 from idm.blocks import Block, Ticks
 from idm.checkpoint import load_model
-from idm.config import IDMConfig
 from idm.labelling import BLOCKS_A_PART, RawLabels, predict_span
 from idm.predict import RawPredictions, WindowPredictor
 from prior.nn.allocator import keep_freed_memory
@@ -47,12 +46,6 @@ class WorkerSettings:
     span_parts: int = 8
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     ahead: int = 0
-
-
-def model_threads(config: IDMConfig, cpus: float) -> int:
-    """Threads of the model on a CPU: one where decoding and optical flow are the larger work and would be held up by a
-    second one, else two. Both give the same bits; with more, the bits would depend on how many (idm.predict)."""
-    return 1 if config.stem == "motion" else min(2, max(1, round(cpus)))
 
 
 @dataclass(frozen=True)
