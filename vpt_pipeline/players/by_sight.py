@@ -8,18 +8,20 @@ far apart: a hand that always trembles hides in its noise what it was going to d
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 
 from data.actions import Action
 from vpt_pipeline.envs.truth import Vector
 from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, take_tool
-from vpt_pipeline.players.routes import go_beside, ramble
+from vpt_pipeline.players.routes import WATER_LEVEL, Unsticker, go_beside
 
+ASIDE = 60.0
+"""Degrees to either side of the view beyond which nothing is gone for, however near: the picture does not show it."""
+SEARCH = 100
+"""Looks around, of about four frames each, before what was given up is tried again."""
 TURN = 75.0
-"""Degrees that somebody turns to look for more, to the right."""
-LOOKS = 4
-"""So often, until all has been seen."""
+"""Degrees to the right that somebody turns who searches and does not get on."""
 STEEP = 60.0
 """Degrees up or down beyond which nothing is tried: near the pole a small error of aim takes a turn right round."""
 VAIN = 8
@@ -28,18 +30,16 @@ does so for ever."""
 
 
 def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
-    """Dig so many of them, the nearest in view first; turn round, then walk on, where there are none."""
+    """Dig so many of them, the nearest in view first; walk on where there are none."""
     tried: set[Cell] = set()
-    done, heading = 0, body.truth["yaw"]
+    done = 0
     yield from take_tool(body, quarry.tool)
     for _ in range(count * 3):
         if done >= count:
             return
-        seen = yield from _look_for(body, quarry, radius, tried)
+        seen = yield from _search(body, quarry, radius, tried)
         if not seen:
-            heading += body.between(-25, 25)  # search on, not in circles
-            yield from ramble(body, heading)
-            continue
+            return
         target = seen[0]
         tried.add(target)
         if body.away(target) > ARM and not (yield from go_beside(body, target)):
@@ -50,23 +50,39 @@ def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) ->
             yield from _pick_up(body, dug)
 
 
-def _look_for(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
-    """Nodes of the quarry in view or within reach, those first that are near and not far off the view; where there are none,
-    what shows after turning, always the same way."""
-    for look in range(LOOKS + 1):
+def _search(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
+    """Nodes of the quarry in view, those first that are near and not far off the middle; where there are none, walk straight on
+    until some are. Nobody turns round and round to look for them: who copies that never stops turning, past what was sought."""
+    heading, unsticker, since_turn = body.truth["yaw"], Unsticker(body), 0
+    for look in range(SEARCH):
         if look:
-            yield from body.look((body.style.gaze_pitch, body.truth["yaw"] + TURN), within=6.0)
-        found = yield from body.ask(
-            "near", names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=ARM
-        )
-        cells = [cell for cell in cells_of(found) if cell not in skip and cell[1] - body.feet[1] < HIGH]
-        cells = [cell for cell in cells if abs(body.gaze_at(cell)[0]) < STEEP]
-        if quarry.feet_level:
-            ground = round(body.feet[1] - 0.5)  # who sees the walls of a pit digs on into them
-            cells = [cell for cell in cells if cell[1] in (ground, ground + 1) and body.flat_away(cell) > 1.1]
-        if cells:
+            gaze = body.style.gaze_pitch, heading
+            for _ in range(3):
+                yield body.frame(unsticker.mend({"forward"}), gaze, body.style.tolerance)
+            found = yield from _in_sight(body, quarry, radius, unsticker.mend({"forward"}), gaze)
+        else:
+            found = yield from _in_sight(body, quarry, radius)
+        if cells := [cell for cell in found if cell not in skip]:
             return sorted(cells, key=lambda cell: body.away(cell) * (1 + abs(body.bearing(cell)) / 60))
+        since_turn += 1
+        if (body.still_frames > 10 or body.feet[1] < WATER_LEVEL) and since_turn > 6:
+            heading, since_turn = body.truth["yaw"] + TURN, 0
     return []
+
+
+def _in_sight(
+    body: Body, quarry: Quarry, radius: int, keys: Iterable[str] = (), gaze: tuple[float, float] | None = None
+) -> Generator[Action, None, list[Cell]]:
+    """Nodes of the quarry that the picture shows and that can be got at, while the hands go on."""
+    found = yield from body.ask(
+        "near", keys=keys, gaze=gaze, names=list(quarry.names), radius=radius, limit=60, below=4, above=4, in_sight=ARM
+    )
+    cells = [cell for cell in cells_of(found) if cell[1] - body.feet[1] < HIGH]
+    cells = [cell for cell in cells if abs(body.gaze_at(cell)[0]) < STEEP and abs(body.bearing(cell)) < ASIDE]
+    if quarry.feet_level:
+        ground = round(body.feet[1] - 0.5)  # who sees the walls of a pit digs on into them
+        cells = [cell for cell in cells if cell[1] in (ground, ground + 1) and body.flat_away(cell) > 1.1]
+    return cells
 
 
 def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generator[Action, None, Vector | None]:
