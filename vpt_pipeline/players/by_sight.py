@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from data.actions import Action
 from vpt_pipeline.envs.truth import Vector
 from vpt_pipeline.players.body import Body, Script
-from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, take_tool
+from vpt_pipeline.players.gather import ARM, HIGH, Cell, Quarry, cells_of, pick_up, take_tool
 from vpt_pipeline.players.routes import WATER_LEVEL, Unsticker, go_beside
 
 ASIDE = 60.0
@@ -47,7 +47,7 @@ def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) ->
         dug = yield from _strike(body, target, set(seen), quarry.patience)
         if dug is not None:
             done += 1
-            yield from _pick_up(body, dug)
+            yield from pick_up(body, dug, 24)
 
 
 def _search(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
@@ -108,15 +108,3 @@ def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generat
                 hit = cell
         idle = 0 if hit in seen else idle + (off < 10)
     return None
-
-
-def _pick_up(body: Body, where: Vector) -> Script:
-    """Walk to where it fell."""
-    for _ in range(24):
-        if body.flat_away(where) < 0.9:
-            return
-        keys = {"forward"} if abs(body.bearing(where)) < 35 else set()
-        if keys and body.still_frames > 4 and body.grounded:
-            keys.add("jump")
-        pitch, yaw = body.gaze_at((where[0], where[1] - 0.4, where[2]))
-        yield body.frame(keys, (min(pitch, 40.0), yaw), tolerance=body.style.tolerance)

@@ -83,19 +83,17 @@ def dig(body: Body, target: Vector, patience: int) -> Generator[Action, None, bo
     return False
 
 
-def pick_up(body: Body, where: Vector) -> Script:
-    """Walk over what lies there."""
+def pick_up(body: Body, where: Vector, frames: int) -> Script:
+    """Walk over what lies there, for so many frames at most."""
     aim = where[0], where[1] - 0.4, where[2]
-    for _ in range(int(body.rng.integers(10, 24))):
-        away = body.flat_away(where)
-        if away < 0.9:
-            break
-        turned = abs(body.bearing(where)) < 35
+    for _ in range(frames):
+        if body.flat_away(where) < 0.9:
+            return
+        keys = {"forward"} if abs(body.bearing(where)) < 35 else set()
+        if keys and body.still_frames > 4 and body.grounded:
+            keys.add("jump")
         pitch, yaw = body.gaze_at(aim)
-        jump = body.still_frames > 4 and body.grounded
-        keys = {"forward"} if turned else set()
-        yield body.frame(keys | ({"jump"} if jump else set()), (min(pitch, 40.0), yaw), tolerance=body.style.tolerance)
-    yield from body.wait(int(body.rng.integers(2, 8)))
+        yield body.frame(keys, (min(pitch, 40.0), yaw), tolerance=body.style.tolerance)
 
 
 def find(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, Cell | None]:
@@ -136,7 +134,8 @@ def gather(body: Body, quarry: Quarry, count: int, radius: int = 22) -> Script:
             if body.chance(0.35):
                 yield from step_back(body)
             if body.chance(0.8):
-                yield from pick_up(body, target)
+                yield from pick_up(body, target, int(body.rng.integers(10, 24)))
+                yield from body.wait(int(body.rng.integers(2, 8)))
 
 
 def step_back(body: Body) -> Script:
