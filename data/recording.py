@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,15 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
 """What :func:`find_recordings` takes for a video, in either case; the contents decide when it is read."""
 
 
-NOVICE_SPANS = "novice_spans"
-"""In the meta file: frames, from and to (that one not included), in which somebody acted who is not to be copied."""
+NOVICE_SPANS, SLIP_SPANS = "novice_spans", "slip_spans"
+"""In the meta file: frames, from and to (that one not included), in which somebody acted who is not to be copied, and in which
+the player's hand slipped."""
+
+
+def spans_of(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """Stretches of what is True, from and to (that one not included)."""
+    edges = np.flatnonzero(np.diff([False, *flags, False]))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 @dataclass(frozen=True)
@@ -63,19 +71,21 @@ class Recording:
         return content
 
     def to_copy(self, frames: int) -> NDArray[np.bool_]:
-        """bool (frames,): False where a novice acted, from whom one may learn what actions look like, but not what to do.
+        """bool (frames,): False where a novice acted or a hand slipped: from that one may learn what actions look like, but not
+        what to do.
 
         Raises ValueError for a meta file that tells of it in another way.
         """
-        copied = np.ones(frames, bool)
-        spans = self.load_meta().get(NOVICE_SPANS, [])
-        try:
-            for start, end in spans:
-                copied[int(start) : int(end)] = False
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self.meta}: {NOVICE_SPANS} is {spans!s:.60}; expected pairs of frame numbers, from and to"
-            ) from error
+        copied, meta = np.ones(frames, bool), self.load_meta()
+        for kind in (NOVICE_SPANS, SLIP_SPANS):
+            spans = meta.get(kind, [])
+            try:
+                for start, end in spans:
+                    copied[int(start) : int(end)] = False
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self.meta}: {kind} is {spans!s:.60}; expected pairs of frame numbers, from and to"
+                ) from error
         return copied
 
 

@@ -72,6 +72,11 @@ class ScriptedAgent:
     def act(self, observation: Mapping[str, Any]) -> Action:
         return self._player.act(observation["truth"])
 
+    @property
+    def slipped(self) -> bool:
+        """Whether the last action was a slip of the hand, which nobody should copy."""
+        return self._player.slipped
+
 
 @dataclass(frozen=True)
 class Acting:

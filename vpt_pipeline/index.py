@@ -22,7 +22,7 @@ import tyro
 
 from data.actions import ActionTrack
 from data.labels import LabelTable
-from data.recording import Recording, find_recordings
+from data.recording import NOVICE_SPANS, Recording, find_recordings
 from data.sources import unique_name
 from prior.episodes import Inputs, frames_of
 from prior.text.embedding.embedder import Embedder
@@ -159,7 +159,7 @@ def _add(
             "Is the video cut, or recorded at another rate?"
         )
     track = track[: min(len(inputs), len(track))]
-    if not recording.to_copy(len(track)).all():
+    if recording.load_meta().get(NOVICE_SPANS):
         raise ValueError(
             f"{recording.video}: a novice plays in it by turns (vpt record --novice), and a set copies all of a demonstration; "
             "expected a recording without one"

@@ -18,9 +18,9 @@ import gymnasium
 from data.actions import DEGREES_PER_COUNT, Action
 from data.contractor import ContractorWriter
 from data.files import write_json_atomic
-from data.recording import NOVICE_SPANS, Recording
+from data.recording import NOVICE_SPANS, SLIP_SPANS, Recording, spans_of
 from data.video import VideoWriter
-from vpt_pipeline.agents import Agent, ScriptedAgent, make_agent
+from vpt_pipeline.agents import ScriptedAgent, make_agent
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.tasks import TASKS
 from vpt_pipeline.turns import Turns
@@ -101,8 +101,8 @@ def write_step(records: ContractorWriter, action: Action, seen: GameTruth, after
     )
 
 
-def _who_plays(env: gymnasium.Env[Any, Any], plan: EpisodePlan) -> Agent:
-    def player(turn: int) -> Agent:
+def _who_plays(env: gymnasium.Env[Any, Any], plan: EpisodePlan) -> ScriptedAgent | Turns:
+    def player(turn: int) -> ScriptedAgent:
         return ScriptedAgent(env, plan.game, plan.task, plan.player, plan.seed + TURN_SEEDS * turn)
 
     if plan.novice is None:
@@ -131,10 +131,12 @@ def record_episode(
     presses: Counter[str] = Counter()
     events: list[dict[str, Any]] = []
     held: frozenset[str] = frozenset()
+    slipped: list[bool] = []
     steps, ended = 0, ""
     with VideoWriter(video, plan.size, TICK_RATE) as frames, ContractorWriter(actions) as records:
         while steps < plan.steps and not ended:
             action = player.act({**observation, "truth": truth})
+            slipped.append(player.slipped)
             seen, pov = truth, observation["pov"]
             observation, _, _, _, info = env.step(action.to_env())
             truth = cast(GameTruth, info)
@@ -157,6 +159,7 @@ def record_episode(
         "presses": dict(sorted(presses.items())),
         "events": events,
         NOVICE_SPANS: player.novice_spans if isinstance(player, Turns) else [],
+        SLIP_SPANS: spans_of(slipped),
     }
     write_json_atomic(meta_path, meta)
     return Recording(video, actions, meta_path)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.actions import Action
-from vpt_pipeline.agents import Agent
+from vpt_pipeline.agents import Agent, ScriptedAgent
 
 NOVICE_FRAMES, PLAYER_FRAMES = (60, 200), (80, 200)
 """How long a turn is, from and to."""
@@ -26,7 +26,7 @@ class Turns:
     own. seed: of the turns' lengths.
     """
 
-    def __init__(self, novice: Agent, player: Callable[[int], Agent], seed: int) -> None:
+    def __init__(self, novice: Agent, player: Callable[[int], ScriptedAgent], seed: int) -> None:
         self._novice, self._player, self._seed = novice, player, seed
         self.novice_spans: list[tuple[int, int]] = []
         """Frames in which the novice acted, from and to (that one not included)."""
@@ -47,7 +47,13 @@ class Turns:
         self._frame += 1
         return self._who.act(observation)
 
+    @property
+    def slipped(self) -> bool:
+        """Whether the last action was a slip of the player's hand."""
+        return isinstance(self._who, ScriptedAgent) and self._who.slipped
+
     def _change(self, observation: Mapping[str, Any]) -> None:
+        self._who: Agent
         if self._turn % 2:
             self._who, frames = self._player(self._turn), PLAYER_FRAMES
         else:

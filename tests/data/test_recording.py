@@ -6,7 +6,7 @@ import pytest
 
 from data.actions import Action
 from data.contractor import ContractorWriter
-from data.recording import Recording, find_recordings
+from data.recording import Recording, find_recordings, spans_of
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -75,8 +75,15 @@ def test_who_is_to_be_copied_is_told_by_the_meta_file(tmp_path: Path) -> None:
     assert recording.meta is not None
     recording.meta.write_text('{"novice_spans": [[0, 2], [3, 9]]}')
     assert recording.to_copy(5).tolist() == [False, False, True, False, False]
+    recording.meta.write_text('{"novice_spans": [[0, 1]], "slip_spans": [[2, 3]]}')
+    assert recording.to_copy(4).tolist() == [False, True, False, True]
     recording.meta.write_text("{}")
     assert recording.to_copy(3).all() and Recording(tmp_path / "b.mp4").to_copy(3).all()
     recording.meta.write_text('{"novice_spans": [3]}')
     with pytest.raises(ValueError, match=r"a\.meta\.json: novice_spans is \[3\]; expected pairs"):
         recording.to_copy(5)
+
+
+def test_spans_are_stretches_of_what_is_true() -> None:
+    assert spans_of([True, True, False, True]) == [(0, 2), (3, 4)]
+    assert spans_of([]) == spans_of([False]) == []

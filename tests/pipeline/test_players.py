@@ -118,6 +118,28 @@ def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
     assert len(struck) > 300 and np.mean(struck) > 0.9 and np.mean(aimed) < 0.8
 
 
+def test_a_player_tells_which_actions_were_slips() -> None:
+    """Without its slips the player would hold other keys; and what it means, it does most of the time."""
+    world = FakeWorld()
+    _, truth = world.reset(seed=2)
+    player = ScriptedPlayer(world, "travel", "focused", 2)
+    player.reset(truth)
+    told, slow = [], []
+    for _ in range(4000):
+        action = player.act(truth)
+        told.append(player.slipped)
+        slow.append("forward" not in action.buttons)
+        truth = world.step(action.to_env())[-1]
+    assert 0.05 < np.mean(told) < 0.4
+    stops = np.array(slow)
+    assert stops[np.array(told)].mean() > 5 * stops[~np.array(told)].mean()  # who means to travel, walks
+    steady = ScriptedPlayer(world, "travel", "brisk", 2)
+    steady.reset(truth)
+    for _ in range(300):
+        truth = world.step(steady.act(truth).to_env())[-1]
+        assert not steady.slipped
+
+
 def test_strokes_are_bells_that_cover_their_distance() -> None:
     for warp in (0.75, 1.0, 1.1):
         steps = bell_steps(9, warp)

@@ -52,6 +52,9 @@ class Body:
         self._keys = Keys(style, rng)
         self.habits = Habits(style, rng)
         self._slips = Slips(style, rng)
+        self._astray: frozenset[str] = frozenset()  # keys that a slip pressed and fingers still hold
+        self.slipped = False
+        """Whether the last action was not what the script meant: nobody should copy it."""
         self.tool = ""  # part of the name of what is to be in hand, whatever goes on; "": anything
         self._walked = 0  # frames in a row that forward was held and the player moved
         self._on_ground = 0  # frames in a row at the same height
@@ -128,9 +131,10 @@ class Body:
     ) -> Action:
         """One frame: hold ``keys``, bring the view towards ``gaze`` (or ``push`` it); ``free`` habits may join in."""
         if (slip := self._slips.next()) is not None:
+            self._astray, self.slipped = slip[0], True
             return Action(self._keys.settle(set(slip[0])), self._mouse.push(*slip[1]))
         if tool := self._tool_key():  # and nothing else meanwhile
-            return Action(self._keys.settle({tool}), self._mouse.still())
+            return self._meant({tool}, self._mouse.still())
         wanted = set(keys)
         walking = self._walked >= 4 and "forward" in wanted
         wanted |= self.habits.buttons(free, "forward" in wanted, walking, self.grounded, self.truth["hotbar"])
@@ -144,7 +148,13 @@ class Body:
             camera = self._mouse.still()
         else:
             camera = self._mouse.rest(moving=bool(MOVEMENT & wanted))
-        return Action(self._keys.settle(wanted), camera)
+        return self._meant(wanted, camera)
+
+    def _meant(self, wanted: set[str], camera: Turn) -> Action:
+        held = self._keys.settle(wanted)
+        self._astray &= held - wanted
+        self.slipped = bool(self._astray) or self._mouse.jogged
+        return Action(held, camera)
 
     def _tool_key(self) -> str | None:
         """The key that brings the tool to the hand, once it is noticed that another is there."""

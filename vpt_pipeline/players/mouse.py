@@ -40,6 +40,8 @@ class Mouse:
         self._remainder = np.zeros(2)  # what rounding to counts still owes
         self._aside = np.zeros(2)  # where fidgets have pulled the view, degrees
         self._jogged, self._jog_turn = 0, np.zeros(2)  # frames left of being jogged, and degrees in each
+        self.jogged = False
+        """Whether the turn that was given last has a jog in it."""
         self._pursuing = False
         self._mood_frames = 0
 
@@ -148,7 +150,9 @@ class Mouse:
         return self._jog_turn
 
     def _in_counts(self, turn: NDArray[np.float64]) -> Turn:
-        owed = turn + self._remainder + self._jog()
+        jog = self._jog()
+        self.jogged = bool(jog.any())
+        owed = turn + self._remainder + jog
         counts = np.round(owed / DEGREES_PER_COUNT)
         self._remainder = owed - counts * DEGREES_PER_COUNT
         return float(counts[0] * DEGREES_PER_COUNT), float(counts[1] * DEGREES_PER_COUNT)

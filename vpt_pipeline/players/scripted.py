@@ -34,6 +34,11 @@ class ScriptedPlayer:
         self._body: Body | None = None
         self._script: Script | None = None
 
+    @property
+    def slipped(self) -> bool:
+        """Whether the last action was a slip of the hand, which nobody should copy."""
+        return self._body is not None and self._body.slipped
+
     def reset(self, truth: GameTruth) -> None:
         """Begin an episode; ``truth`` is the info that ``env.reset`` gave."""
         words = zlib.crc32(f"{self.task}/{self.style.name}".encode())

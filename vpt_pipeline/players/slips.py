@@ -1,6 +1,6 @@
 """Moments of inattention: a look elsewhere, a step astray, the wrong tool. What the script does next shows how one gets out of
 them, which somebody who never errs cannot teach: a learner's own errors lead to places that recordings without any do not
-show (Laskey et al. 2017, "DART", arXiv 1703.09327). No blow at the wrong thing is among them: that is copied as well.
+show (Laskey et al. 2017, "DART", arXiv 1703.09327). The slips themselves are not to be copied, and recordings tell them apart.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import numpy as np
 
 from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
-KINDS = ("look", "look", "stray", "slot", "slot")
+KINDS = ("look", "look", "stray", "slot", "slot", "blow", "blow")
 """By how often they come: a wrong tool or a look elsewhere takes little time to mend, and ruins the rest of an episode for one
-who cannot."""
+who cannot; so does a blow at nothing, since who has once begun is seen striking, and goes on."""
 
 
 class Slips:
@@ -45,6 +45,9 @@ class Slips:
             way = ("forward", "back", "left", "right")[int(rng.integers(4))]
             self._keys = frozenset({way, "jump"} if rng.random() < 0.3 else {way})
             self._turn = 0.0, float(rng.normal(0, 1.5))
+        elif kind == "blow":
+            self._left = int(rng.integers(4, 13))
+            self._keys = frozenset({"attack"})
         else:
             self._left = int(rng.integers(self._tap[0], self._tap[1] + 1))
             self._keys = frozenset({f"hotbar.{int(rng.integers(1, 10))}"})
