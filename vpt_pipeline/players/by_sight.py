@@ -20,8 +20,11 @@ ASIDE = 60.0
 """Degrees to either side of the view beyond which nothing is gone for, however near: the picture does not show it."""
 SEARCH = 100
 """Looks around, of about four frames each, before what was given up is tried again."""
-TURN = 75.0
-"""Degrees to the right that somebody turns who searches and does not get on."""
+SPIRAL = 120.0
+"""Degrees to the right that the way of a search bends between two looks, times the number of looks since its beginning and 8:
+a third of a turn in the first 4 seconds, another in the next 10."""
+AWAY = 150.0
+"""Degrees to the right that somebody turns who searches and has come into water, or against something."""
 STEEP = 60.0
 """Degrees up or down beyond which nothing is tried: near the pole a small error of aim takes a turn right round."""
 VAIN = 8
@@ -51,22 +54,20 @@ def gather_by_sight(body: Body, quarry: Quarry, count: int, radius: int = 22) ->
 
 
 def _search(body: Body, quarry: Quarry, radius: int, skip: set[Cell]) -> Generator[Action, None, list[Cell]]:
-    """Nodes of the quarry in view, those first that are near and not far off the middle; where there are none, walk straight on
-    until some are. Nobody turns round and round to look for them: who copies that never stops turning, past what was sought."""
+    """Nodes of the quarry in view, those first that are near and not far off the middle; where there are none, walk on until
+    some are, in a spiral outwards. Nobody stands and turns round to look for them: who copies that never stops turning, past
+    what was sought."""
     heading, unsticker, since_turn = body.truth["yaw"], Unsticker(body), 0
     for look in range(SEARCH):
-        if look:
-            gaze = body.style.gaze_pitch, heading
-            for _ in range(3):
-                yield body.frame(unsticker.mend({"forward"}), gaze, body.style.tolerance)
-            found = yield from _in_sight(body, quarry, radius, unsticker.mend({"forward"}), gaze)
-        else:
-            found = yield from _in_sight(body, quarry, radius)
+        gaze = (body.style.gaze_pitch, heading) if look else None
+        for _ in range(3 if look else 0):
+            yield body.frame(unsticker.mend({"forward"}), gaze, body.style.tolerance)
+        found = yield from _in_sight(body, quarry, radius, unsticker.mend({"forward"}) if look else (), gaze)
         if cells := [cell for cell in found if cell not in skip]:
             return sorted(cells, key=lambda cell: body.away(cell) * (1 + abs(body.bearing(cell)) / 60))
-        since_turn += 1
-        if (body.still_frames > 10 or body.feet[1] < WATER_LEVEL) and since_turn > 6:
-            heading, since_turn = body.truth["yaw"] + TURN, 0
+        heading, since_turn = heading + SPIRAL / (look + 8), since_turn + 1
+        if (body.still_frames > 10 or body.feet[1] < WATER_LEVEL) and since_turn > 8:
+            heading, since_turn = body.truth["yaw"] + AWAY, 0
     return []
 
 
