@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from data.actions import BUTTONS, DEGREES_PER_COUNT, Action, ActionTrack
-from tests.pipeline.fake_world import FakeWorld
+from tests.pipeline.fake_world import GROUND, FakeWorld
+from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.players import STYLES, ScriptedPlayer
 from vpt_pipeline.players.gather import DIRT
 from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, bell_steps
 from vpt_pipeline.players.paths import Surroundings, straighten
+from vpt_pipeline.players.routes import WATER_LEVEL
 from vpt_pipeline.players.scripts import SCRIPTS
 from vpt_pipeline.players.slips import Slips
 from vpt_pipeline.tasks import TASKS
@@ -116,6 +119,45 @@ def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
         aimed.append(before)
         truth = world.step(action.to_env())[-1]
     assert len(struck) > 300 and np.mean(struck) > 0.9 and np.mean(aimed) < 0.8
+
+
+class Barren(FakeWorld):
+    """Nothing to gather but what lies straight below, and a sea in the north."""
+
+    SHORE = 12.0
+
+    def ask(self, op: str, **question: object) -> int:
+        number = super().ask(op, **question)
+        if op == "near":
+            self.questions[number] = [[round(self.x), GROUND, round(self.z), 0.0]]
+        return number
+
+    def _truth(self, events: list[dict[str, object]], counts: tuple[int, int]) -> GameTruth:
+        truth = super()._truth(events, counts)
+        x, y, z = truth["position"]
+        truth["position"] = (x, WATER_LEVEL - 0.1 if z > self.SHORE else y, z)
+        return truth
+
+
+def test_who_searches_walks_on_in_a_spiral_and_turns_back_at_the_sea() -> None:
+    world = Barren()
+    _, truth = world.reset(seed=0)  # looking north
+    player = ScriptedPlayer(world, "logs", replace(STYLES["focused"], jogs=0.0, slips=0.0), 2)
+    player.reset(truth)
+    yaws, walking, swimming, struck = [truth["yaw"]], [], [], False
+    for _ in range(600):
+        action = player.act(truth)
+        walking.append("forward" in action.buttons)
+        struck |= "attack" in action.buttons
+        truth = world.step(action.to_env())[-1]
+        yaws.append(truth["yaw"])
+        swimming.append(truth["position"][1] < WATER_LEVEL)
+    turned = (np.diff(yaws) + 180) % 360 - 180
+    assert np.mean(walking) > 0.9 and not struck
+    assert 60 < turned[:80].sum() < 180, "most of what is around is seen in the first seconds"
+    assert np.mean(np.abs(turned) > 3) < 0.15, "no turning on the spot"
+    assert np.mean(swimming) < 0.3 and not all(swimming[-100:])
+    assert math.hypot(world.x, world.z) > 5
 
 
 def test_a_player_tells_which_actions_were_slips() -> None:
