@@ -122,9 +122,9 @@ def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
 
 
 class Barren(FakeWorld):
-    """Nothing to gather but what lies straight below, and a sea in the north."""
+    """An island with nothing to gather but what lies straight below. shore: how far away the sea is, in metres."""
 
-    SHORE = 12.0
+    shore = math.inf
 
     def ask(self, op: str, **question: object) -> int:
         number = super().ask(op, **question)
@@ -135,29 +135,40 @@ class Barren(FakeWorld):
     def _truth(self, events: list[dict[str, object]], counts: tuple[int, int]) -> GameTruth:
         truth = super()._truth(events, counts)
         x, y, z = truth["position"]
-        truth["position"] = (x, WATER_LEVEL - 0.1 if z > self.SHORE else y, z)
+        truth["position"] = (x, WATER_LEVEL - 0.1 if math.hypot(x, z) > self.shore else y, z)
         return truth
 
 
-def test_who_searches_walks_on_in_a_spiral_and_turns_back_at_the_sea() -> None:
+def search(shore: float) -> tuple[Barren, np.ndarray, list[bool]]:
+    """600 frames of a search for logs: the world after it, the degrees turned in each, and whether the player swam."""
     world = Barren()
-    _, truth = world.reset(seed=0)  # looking north
+    world.shore = shore
+    _, truth = world.reset(seed=0)
     player = ScriptedPlayer(world, "logs", replace(STYLES["focused"], jogs=0.0, slips=0.0), 2)
     player.reset(truth)
-    yaws, walking, swimming, struck = [truth["yaw"]], [], [], False
+    yaws, walking, swimming = [truth["yaw"]], [], []
     for _ in range(600):
         action = player.act(truth)
+        assert "attack" not in action.buttons, "nothing can be got at"
         walking.append("forward" in action.buttons)
-        struck |= "attack" in action.buttons
         truth = world.step(action.to_env())[-1]
         yaws.append(truth["yaw"])
         swimming.append(truth["position"][1] < WATER_LEVEL)
-    turned = (np.diff(yaws) + 180) % 360 - 180
-    assert np.mean(walking) > 0.9 and not struck
+    assert np.mean(walking) > 0.9
+    return world, (np.diff(yaws) + 180) % 360 - 180, swimming
+
+
+def test_who_searches_walks_on_in_a_spiral() -> None:
+    world, turned, _ = search(shore=math.inf)
     assert 60 < turned[:80].sum() < 180, "most of what is around is seen in the first seconds"
-    assert np.mean(np.abs(turned) > 3) < 0.15, "no turning on the spot"
-    assert np.mean(swimming) < 0.3 and not all(swimming[-100:])
+    assert np.mean(np.abs(turned) > 3) < 0.1, "no turning on the spot"
     assert math.hypot(world.x, world.z) > 5
+
+
+def test_who_comes_into_the_sea_turns_back() -> None:
+    _, _, swimming = search(shore=16.0)
+    began = swimming.index(True)
+    assert began < 500 and not any(swimming[began + 60 : began + 100])
 
 
 def test_a_player_tells_which_actions_were_slips() -> None:
