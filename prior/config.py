@@ -79,7 +79,7 @@ PRESETS: dict[str, PolicyConfig] = {
     ),
     "luanti_small": PolicyConfig(
         stem="motion", resize="area", image_size=(72, 128), trunk_channels=(48, 64), hidden=256, heads=4, layers=2,
-        fovea=True, memory=64, chunk=64, temperature=1.0,
+        fovea=True, memory=8, chunk=64, temperature=1.0,
     ),
     "vpt_1x": vpt(1),
     "vpt_2x": vpt(2),
