@@ -10,6 +10,7 @@ import av
 import numpy as np
 import torch
 
+from data.files import sha256_file
 from data.video import VideoWriter
 from idm.calibration import Calibration
 from idm.checkpoint import model_hash, save_model
@@ -56,6 +57,11 @@ def encode(
         for packet in stream.encode(None):
             container.mux(packet)
     return path
+
+
+def table_sums(folder: Path) -> dict[str, str]:
+    """Label tables of a folder by their SHA-256: where bytes differ, pytest looks for minutes for how."""
+    return {path.name: sha256_file(path) for path in sorted(folder.glob("[!.]*.parquet"))}
 
 
 def make_job(folder: Path, model: Path, span_parts: int = 1, backend: str = "pyav", out: str | None = None) -> Job:
