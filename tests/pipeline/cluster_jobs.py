@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,9 +59,9 @@ def encode(
     return path
 
 
-def table_sums(folder: Path) -> dict[str, str]:
-    """Label tables of a folder by their SHA-256: where bytes differ, pytest looks for minutes for how."""
-    return {path.name: sha256_file(path) for path in sorted(folder.glob("[!.]*.parquet"))}
+def sums(files: Iterable[Path]) -> dict[str, str]:
+    """The SHA-256 of files, by name: where bytes differ, pytest looks for minutes for how."""
+    return {path.name: sha256_file(path) for path in files}
 
 
 def make_job(folder: Path, model: Path, span_parts: int = 1, backend: str = "pyav", out: str | None = None) -> Job:

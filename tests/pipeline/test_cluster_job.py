@@ -22,7 +22,7 @@ from tests.pipeline.cluster_jobs import (
     make_video,
     make_worker,
     run_in_process,
-    table_sums,
+    sums,
 )
 from vpt_pipeline.cluster.books import Books
 from vpt_pipeline.cluster.decode_link import DecodeProcess, DecodeSettings
@@ -55,7 +55,7 @@ def expected(videos: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
     """The tables that one process writes, video by video."""
     out = tmp_path_factory.mktemp("expected")
     label_videos(LabelConfig(videos=(str(videos),), model=model, out=str(out)))
-    return table_sums(out)
+    return sums(out.glob("*.parquet"))
 
 
 def start(tmp_path: Path, model: Path, videos: Path, **settings: object) -> Job:
@@ -65,7 +65,7 @@ def start(tmp_path: Path, model: Path, videos: Path, **settings: object) -> Job:
 
 
 def tables(job: Job) -> dict[str, str]:
-    return table_sums(Path(job.out, "labels"))
+    return sums(Path(job.out, "labels").iterdir())
 
 
 def test_spans_give_the_bytes_of_one_worker(
