@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from data.ahead import ahead
 from data.frame_inputs import FrameInputs, InputMaker
@@ -25,6 +26,8 @@ from idm.blocks import Block, Ticks, input_blocks
 from idm.calibration import Calibration, decode_held
 from idm.model import QUANTIZER, InverseDynamicsModel
 from idm.predict import RawPredictions, WindowPredictor
+from idm.threads import model_threads
+from prior.nn.threads import torch_threads
 
 BLOCKS_A_PART = 32
 """Half-windows in a part: with windows of 64 frames, 51 s of video."""
@@ -185,7 +188,8 @@ def label_video(
         # One block before the first is needed for its last frames, the first block's neighbours.
         for _ in itertools.islice(frames, max(first - 1, 0) * predictor.block):
             on_frame()
-        with closing(ahead(input_blocks(frames, maker, on_frame))) as blocks:
+        cores = model_threads(model.config, torch.get_num_threads())
+        with torch_threads(cores), closing(ahead(input_blocks(frames, maker, on_frame))) as blocks:
             for part in in_parts(predict_span(predictor, blocks, first), predictor.block):
                 writer.write(part)
         problems = tuple(reader.problems)

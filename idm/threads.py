@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
 from idm.config import IDMConfig
 
 
@@ -14,14 +9,3 @@ def model_threads(config: IDMConfig, cpus: int) -> int:
     """One for motion stems, on every machine: decoding and optical flow are the larger work there and would be held up by a
     second one, and so a video's labels have the same bits however many cores label it. Image stems take all they may."""
     return 1 if config.stem == "motion" else max(1, cpus)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Inside, torch computes in so many threads; then in as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

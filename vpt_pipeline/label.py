@@ -30,7 +30,7 @@ from idm.calibration import Calibration
 from idm.checkpoint import load_model, model_hash
 from idm.labelling import BLOCKS_A_PART, label_video
 from idm.model import InverseDynamicsModel
-from idm.threads import model_threads, torch_threads
+from idm.threads import model_threads
 from prior.nn.precision import Precision, uses_bfloat16
 from vpt_pipeline.progress import Bar, progress_bar, say
 from vpt_pipeline.train_idm import pick_device
@@ -130,8 +130,7 @@ def label_videos(config: LabelConfig) -> Manifest:
             manifest.require_same_job(digest, settings)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    threads = model_threads(model.config, torch.get_num_threads())
-    with torch_threads(threads), progress_bar("labelling", _frames(videos, model.config.rate), "frames") as bar:
+    with progress_bar("labelling", _frames(videos, model.config.rate), "frames") as bar:
         for name, source in videos.items():
             entry = manifest.videos.setdefault(name, VideoEntry())
             bar.note(name)

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from data.contractor import ContractorWriter
 from data.files import atomic_path
 from data.video import VideoWriter
+from prior.nn.threads import torch_threads
 from vpt_pipeline.agents import Acting, Agent, TellingAgent, make_agent
 from vpt_pipeline.copied_view import copied_log
 from vpt_pipeline.envs import make_env
@@ -131,13 +130,9 @@ def roll_out(
 
     stage: where episodes were played before; by default it is the only one.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(plan.threads)
-    try:
-        with contextlib.nullcontext(stage) if stage is not None else contextlib.closing(Stage()) as where:
-            return _attempts(plan, tell, where, before)
-    finally:
-        torch.set_num_threads(threads)
+    own = contextlib.nullcontext(stage) if stage is not None else contextlib.closing(Stage())
+    with torch_threads(plan.threads), own as where:
+        return _attempts(plan, tell, where, before)
 
 
 def _attempts(plan: RolloutPlan, tell: Callable[[int], None], stage: Stage, before: Before) -> Rollout:

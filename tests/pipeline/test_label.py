@@ -25,7 +25,7 @@ from idm import labelling
 from idm.checkpoint import save_model
 from idm.config import preset
 from idm.model import InverseDynamicsModel
-from idm.threads import torch_threads
+from prior.nn.threads import torch_threads
 from tests.idm.play import turning_world
 from vpt_pipeline.cli import main as vpt
 from vpt_pipeline.label import LabelConfig, find_videos, label_videos

@@ -23,6 +23,7 @@ from prior.nn.linear import Linear
 from prior.nn.native import library
 from prior.nn.packed import PlainConv, WinogradConv, pack_conv
 from prior.nn.precision import cpu_multiplies_bfloat16
+from prior.nn.threads import torch_threads
 from prior.policy import Policy
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -107,16 +108,13 @@ def test_results_do_not_depend_on_threads_or_on_company() -> None:
     torch.manual_seed(0)
     trunk = ImageTrunk((64, 64, 3), (64, 64), 64, first_norm=False).eval()
     trunk.for_inference(torch.float32)
-    x, threads = torch.rand(4, 3, 64, 64), torch.get_num_threads()
-    try:
-        with torch.no_grad():
-            torch.set_num_threads(1)
+    x = torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        with torch_threads(1):
             one = trunk(x)
-            torch.set_num_threads(2)
+        with torch_threads(2):
             assert torch.equal(trunk(x), one)
             torch.testing.assert_close(torch.cat([trunk(part) for part in x.split(1)]), one, atol=1e-5, rtol=1e-5)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_changed_weights_are_never_computed_with_stale_ones() -> None:
