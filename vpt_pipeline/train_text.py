@@ -48,6 +48,8 @@ class TrainTextConfig:
     """The space of texts and clips: a folder of `vpt train-clip`, mineclip:PATH/attn.pth, or open_clip:MODEL[/TAG]."""
     labels: tuple[Path, ...] = ()
     """Folders of labels (`vpt label --out`), as for `vpt train-prior`."""
+    shares: tuple[float, ...] = ()
+    """How much of an epoch each of DATA makes up, relative to the others. Default: each frame once."""
     pairs: tuple[Path, ...] = ()
     """Files of clips with texts (see `vpt train-clip`), to learn from what words ask for; default: the recordings' events."""
     out: Path = Path("runs/text")
@@ -68,6 +70,9 @@ class TrainTextConfig:
     epochs: float | None = None
     steps: int | None = None
     batch: int | None = None
+    """Episodes that are played beside each other."""
+    chunk: int | None = None
+    """Frames of each at a step."""
     learning_rate: float | None = None
     average: float | None = None
     colour: float | None = None
@@ -76,6 +81,7 @@ class TrainTextConfig:
     mirror: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
+    validate_every: int | None = None
     goal_prior_epochs: int = GoalPriorTraining.epochs
     """Of the prior from texts to goals."""
     cache: Path = Path("runs/cache")

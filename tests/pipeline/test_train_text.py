@@ -108,8 +108,9 @@ def test_what_was_trained_is_what_is_loaded_and_the_same_command_does_nothing_mo
 
 
 def test_a_frozen_trunk_stays_as_the_prior_had_it(place: Path) -> None:
-    config = replace(settings(place), out=place / "frozen", freeze_trunk=True)
+    config = replace(settings(place), out=place / "frozen", freeze_trunk=True, chunk=8, shares=(1.0,))
     train_text.main(config)
+    assert json.loads((config.out / "training.json").read_text())["training"]["chunk"] == 8
     start, taught = (
         train_prior.new_policy(TrainPriorConfig((), start=str(place / "prior")), 0),
         load_follower(config.out),
