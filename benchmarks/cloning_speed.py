@@ -19,9 +19,11 @@ import torch
 import tyro
 
 from data.actions import ActionTrack
+from data.frame_inputs import FrameInputs, InputShape
 from prior.cloning import CloningLoss
 from prior.config import preset
 from prior.episodes import Choices, Episode, episode_of
+from prior.nn.precision import Precision
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
 from prior.training import Cloner, CloningConfig
@@ -42,14 +44,15 @@ class Args:
     """The debug policy, once."""
 
 
-def made_up(size: tuple[int, int], frames: int, seed: int) -> Episode:
+def made_up(shape: InputShape, frames: int, seed: int) -> Episode:
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (frames, *size, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (frames, *shape.image_size, shape.channels), dtype=np.uint8)
+    inputs = FrameInputs(images, rng.normal(0, 1, (frames, *shape.motion_shape)).astype(np.float16))
     track = ActionTrack(rng.random((frames, 20)) < 0.2, rng.normal(0, 3, (frames, 2)).astype(np.float32))
-    return episode_of(str(seed), "", images, track, Choices("keep"))
+    return episode_of(str(seed), "", inputs, track, Choices("keep"))
 
 
-def ours(folder: Path, policy: Policy, loader: SequenceLoader, args: Args, precision: str) -> tuple[float, float]:
+def ours(folder: Path, policy: Policy, loader: SequenceLoader, args: Args, precision: Precision) -> tuple[float, float]:
     """Frames/s, and the share of time in which the loader was waited for."""
     training = CloningConfig(
         steps=args.steps + 1,
@@ -58,7 +61,7 @@ def ours(folder: Path, policy: Policy, loader: SequenceLoader, args: Args, preci
         precision=precision,
         save_every=10**6,
         validate_every=10**6,
-    )  # type: ignore[arg-type]
+    )
     seen: list[dict[str, float]] = []
     Cloner(folder, policy, training, loader, None, args.device).run(lambda _, metrics: seen.append(dict(metrics)))
     return tuple(statistics.mean(row[name] for row in seen[1:]) for name in ("frames_per_second", "waited"))  # type: ignore[return-value]
@@ -91,7 +94,7 @@ def main(args: Args) -> None:
     name, rounds = ("debug", 1) if args.quick else (args.preset, args.rounds)
     config = preset(name)
     loader = SequenceLoader(
-        [Source([made_up(config.image_size, args.chunk * (args.steps + 2), n) for n in range(args.batch)])],
+        [Source([made_up(config.inputs, args.chunk * (args.steps + 2), n) for n in range(args.batch)])],
         args.batch,
         args.chunk,
         0,
@@ -102,7 +105,8 @@ def main(args: Args) -> None:
         for turn in range(rounds):
             torch.manual_seed(0)
             speeds.setdefault("published", []).append(published(Policy(config), loader, args))
-            for precision in ("float32", "bfloat16"):
+            precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+            for precision in precisions:
                 speed, waited = ours(Path(folder) / f"{turn}-{precision}", Policy(config), loader, args, precision)
                 speeds.setdefault(precision, []).append(speed)
                 waits.append(waited)

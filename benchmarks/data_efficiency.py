@@ -82,8 +82,8 @@ def picture(curve: list[dict[str, Any]]) -> bytes:
         points = {point["minutes"]: point for point in curve if point["preset"] == name}
         here = [points.get(m) for m in minutes]
         for axis in ("pitch", "yaw"):
-            lines[f"{name}: camera R², {axis}"] = [p and p["r2"][axis] for p in here]
-        lines[f"{name}: event F1 ±1"] = [p and p["event_f1"] for p in here]
+            lines[f"{name}: camera R², {axis}"] = [None if p is None else p["r2"][axis] for p in here]
+        lines[f"{name}: event F1 ±1"] = [None if p is None else p["event_f1"] for p in here]
     return data_efficiency_curve(minutes, lines)
 
 

@@ -55,7 +55,7 @@ class Args:
     """A few short clips and two kills."""
 
 
-_KINDS = (
+_KINDS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("mp4", "libx264", {"bf": "2", "g": "60"}),
     ("mkv", "libx264", {"bf": "0", "g": "250"}),
     ("mp4", "mpeg4", {}),
@@ -119,6 +119,7 @@ def _encode(
 ) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.time_base = Fraction(1, rate * 10) if uneven else Fraction(1, rate)
@@ -228,7 +229,7 @@ def main(args: Args) -> int:
                 time.sleep(0.5)
     finally:
         killer.driver.kill()
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
     return judge(args, killer.counts, code, time.monotonic() - begun, expected)
 
 

@@ -1,9 +1,10 @@
-"""Does a policy that follows texts do what the text says, and not something else? Prompts against every task's measure.
+"""Does an agent that can be asked in words do what it is asked, and not something else? Prompts against every task's measure.
 
     python -m benchmarks.text_tasks runs/text
     python -m benchmarks.text_tasks runs/text --scales 0 1 3 6 --episodes 8     # and how much guidance is good
+    python -m benchmarks.text_tasks sets/all                    # demonstrations with embeddings (vpt index --embedder)
 
-The policy plays the same episodes of freeplay once with each prompt and once without any, and every task's measure is taken.
+The agent plays the same episodes of freeplay once with each prompt and once without any, and every task's measure is taken.
 For each task: its measure under its own prompt, against without a prompt and against the best of the other prompts. Resumes
 where it stopped. Writes OUT/summary.json and OUT/guidance.png.
 """
@@ -24,6 +25,7 @@ from idm.chart_style import BLUE, GREEN, ORANGE, figure, png
 from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all
 from vpt_pipeline.progress import progress_bar
+from vpt_pipeline.prompts_options import Asking
 from vpt_pipeline.tasks import TASKS
 
 PROMPTS = {
@@ -40,8 +42,8 @@ PROMPTS = {
 class Args:
     """Settings."""
 
-    follower: tyro.conf.Positional[Path]
-    """A folder of `vpt train-text`."""
+    asked: tyro.conf.Positional[Path]
+    """A folder of `vpt train-text`, or of `vpt index --embedder`."""
     out: Path = Path("runs/text_tasks")
     tasks: tuple[str, ...] = tuple(PROMPTS)
     scales: tuple[float, ...] = (3.0,)
@@ -58,7 +60,8 @@ Results = dict[str, dict[str, NDArray[np.float64]]]
 
 def played(args: Args, scale: float) -> Results:
     """Play every prompt with so much guidance."""
-    agents = {f"{args.follower}:{PROMPTS[task]}": task for task in args.tasks} | {str(args.follower): ""}
+    name = str(args.asked)
+    agents = {Asking(text=(PROMPTS[task],)).agents(name)[0]: task for task in args.tasks} | {name: ""}
     asked = EvaluateConfig(
         tuple(agents), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / f"guidance-{scale:g}",
         workers=args.workers, acting=Acting(temperature=args.temperature, guidance=scale),

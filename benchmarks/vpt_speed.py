@@ -83,7 +83,7 @@ def operations(run: Callable[[], object], frames: int) -> float:
     """Floating-point operations a frame, counted on plain layers."""
     with FlopCounterMode(display=False) as counter:
         run()
-    return counter.get_total_flops() / frames
+    return float(counter.get_total_flops()) / frames
 
 
 def same(ours: ActionLogProbs, theirs: ActionLogProbs) -> str:
