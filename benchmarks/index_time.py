@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from benchmarks.small import small_play, small_prior
 from data.recording import find_recordings
 
 
@@ -24,11 +25,13 @@ from data.recording import find_recordings
 class Args:
     """Settings."""
 
-    recordings: tyro.conf.Positional[Path]
+    recordings: tyro.conf.Positional[Path] = Path("runs/play")
     model: str = "runs/prior"
     count: int = 10
     """So many of the recordings."""
     repeats: int = 3
+    quick: bool = False
+    """A few seconds, on play that is recorded for it and models of the debug sizes."""
 
 
 def once(recordings: list[Path], model: str) -> tuple[float, float]:
@@ -57,6 +60,10 @@ def act(folder: Path) -> None:
 
 def main(args: Args) -> None:
     """Measure and print."""
+    if args.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            play = small_play(Path(folder) / "play")
+            return main(Args(play[0], str(small_prior(Path(folder), play)), 2, 1))
     videos = [r.video for r in find_recordings(args.recordings) if r.actions is not None][: args.count]
     frames = sum(int(r.load_meta().get("frames", 0)) for r in find_recordings(args.recordings)[: args.count])
     times = [once(videos, args.model) for _ in range(args.repeats)]

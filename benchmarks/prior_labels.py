@@ -20,6 +20,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
+from benchmarks.small import small_idm, small_play
 from data.files import atomic_path, write_json_atomic
 from data.recording import Recording, find_recordings
 from idm.chart_style import BLUE, FAINT, GREEN, ORANGE, figure, png
@@ -42,7 +43,7 @@ from vpt_pipeline.tasks import TASKS
 class Args:
     """Settings."""
 
-    play: tyro.conf.Positional[tuple[Path, ...]]
+    play: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of recordings (`vpt record`), one a task, whose meta tells the task."""
     idm: Path = Path("runs/idm")
     """An inverse dynamics model that was not trained on them."""
@@ -68,6 +69,8 @@ class Args:
     seconds: float = 60.0
     """Of each episode."""
     cache: Path = Path("runs/cache")
+    quick: bool = False
+    """A few seconds, on play that is recorded for it and models of the debug sizes."""
 
 
 def spread(folders: list[list[Recording]]) -> list[Recording]:
@@ -150,6 +153,13 @@ def picture(points: list[dict[str, Any]], others: dict[str, dict[str, Any]]) -> 
 
 def main(args: Args) -> None:
     """Label, train, play, and print the table."""
+    if args.quick:
+        out = args.out / "quick"
+        play = small_play(out / "play")
+        args = replace(
+            args, play=play, idm=small_idm(out, play), out=out, preset="debug", steps=2, batch=2, chunk=8,
+            still=0, shares=(0.5, 1.0), episodes=2, seconds=2, cache=out / "cache",
+        )  # fmt: skip
     config = preset(args.preset)
     folders = [find_recordings(folder) for folder in args.play]
     held = [recordings[-max(1, round(len(recordings) * 0.1)) :] for recordings in folders]

@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 from benchmarks.prior_labels import ratio
+from benchmarks.small import small_play, small_prior
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from prior.nn.precision import Precision
@@ -36,7 +37,7 @@ TURN_SEEDS, ROUND_SEEDS = 500_000, 1000
 class Args:
     """Settings."""
 
-    play: tyro.conf.Positional[tuple[Path, ...]]
+    play: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of recordings (`vpt record --task T`), one a task."""
     start: str | None = None
     """The prior to begin with; without one, a new policy is trained on each task."""
@@ -63,6 +64,8 @@ class Args:
     temperature: float = 1.0
     precision: Precision = "float32"
     cache: Path = Path("runs/cache")
+    quick: bool = False
+    """A few seconds, on play that is recorded for it and models of the debug sizes."""
 
 
 def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
@@ -93,6 +96,13 @@ def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
 
 def main(args: Args) -> None:
     """Fine-tune, play, and print the table."""
+    if args.quick:
+        out = args.out / "quick"
+        play = small_play(out / "play")
+        args = replace(
+            args, play=play, start=str(small_prior(out, play)), out=out, steps=2, batch=2, chunk=8, rounds=1, turns=1,
+            still=0, episodes=2, seconds=2, cache=out / "cache",
+        )  # fmt: skip
     tuned, player, rollouts = {}, {}, []
     for folder in args.play:
         meta = find_recordings(folder)[0].load_meta()

@@ -12,7 +12,7 @@ same episodes without the switch? Resumes where it stopped. Writes OUT/summary.j
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.prior_labels import ratio
+from benchmarks.small import small_play, small_prior
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all
@@ -37,7 +38,7 @@ Episodes = dict[int, dict[str, float]]
 class Args:
     """Settings."""
 
-    play: tyro.conf.Positional[tuple[Path, ...]]
+    play: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of recordings (`vpt record --task T`), one a task."""
     most: int = 20
     """Recordings of each."""
@@ -52,10 +53,17 @@ class Args:
     """Seconds before the end at which one set takes the place of another; 0: not measured."""
     workers: int = 2
     cache: Path = Path("runs/cache")
+    quick: bool = False
+    """A few seconds, on play that is recorded for it and models of the debug sizes."""
 
 
 def main(args: Args) -> None:
     """Index, play, and print the matrix."""
+    if args.quick:
+        out = args.out / "quick"
+        play = small_play(out / "play")
+        model = str(small_prior(out, play))
+        args = replace(args, play=play, model=model, out=out, episodes=2, seconds=4, switch=2, cache=out / "cache")
     player, folders = {}, {}
     for folder in args.play:
         meta = find_recordings(folder)[0].load_meta()

@@ -11,7 +11,7 @@ where it stopped. Writes OUT/summary.json and OUT/guidance.png.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.prior_labels import ratio
+from benchmarks.small import TASKS as TASKS_PLAYED
+from benchmarks.small import small_follower, small_play
 from data.files import atomic_path, write_json_atomic
 from idm.chart_style import BLUE, GREEN, ORANGE, figure, png
 from vpt_pipeline.agents import Acting
@@ -42,7 +44,7 @@ PROMPTS = {
 class Args:
     """Settings."""
 
-    asked: tyro.conf.Positional[Path]
+    asked: tyro.conf.Positional[Path] = Path("runs/text")
     """A folder of `vpt train-text`, or of `vpt index --embedder`."""
     out: Path = Path("runs/text_tasks")
     tasks: tuple[str, ...] = tuple(PROMPTS)
@@ -52,7 +54,12 @@ class Args:
     seconds: float = 45.0
     temperature: float = 1.0
     workers: int = 2
+    quick: bool = False
+    """A few seconds, on play that is recorded for it and models of the debug sizes."""
 
+
+MOST = 1e6
+"""A ratio above which the lower number is chance's nothing."""
 
 Results = dict[str, dict[str, NDArray[np.float64]]]
 """prompt's task, or "" -> measure's task -> (episodes,)."""
@@ -84,6 +91,23 @@ def best_other(results: Results, task: str) -> str:
     return max(others, key=lambda prompt: float(results[prompt][task].mean()))
 
 
+def times(own: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float, float | None] | None:
+    """The ratio of the means with its 95 % interval, without an upper end where some draws of the others bring nothing; None
+    where the others bring nothing at all."""
+    if not others.any():
+        return None
+    of, low, high = ratio(own, others)
+    return of, low, high if high < MOST else None
+
+
+def times_said(found: tuple[float, float, float | None] | None) -> str:
+    """For the table."""
+    if found is None:
+        return "the others none"
+    of, low, high = found
+    return f"{of:.1f} (from {low:.1f})" if high is None else f"{of:.1f} ({low:.1f} to {high:.1f})"
+
+
 def told(results: Results) -> list[dict[str, Any]]:
     """For each task what its own prompt does for it."""
     rows = []
@@ -96,10 +120,10 @@ def told(results: Results) -> list[dict[str, Any]]:
                 "mean": float(own.mean()),
                 "interval": bootstrap(own),
                 "unprompted": float(results[""][task].mean()),
-                "times_unprompted": ratio(own, results[""][task]),
+                "times_unprompted": times(own, results[""][task]),
                 "best_other": other,
                 "under_other": float(results[other][task].mean()),
-                "times_other": ratio(own, results[other][task]),
+                "times_other": times(own, results[other][task]),
                 "all": {prompt: float(of[task].mean()) for prompt, of in results.items()},
             }
         )
@@ -126,6 +150,10 @@ def picture(scales: list[float], sweep: list[list[dict[str, Any]]]) -> bytes:
 
 def main(args: Args) -> None:
     """Play, and print the table."""
+    if args.quick:
+        out = args.out / "quick"
+        asked = small_follower(out, small_play(out / "play"))
+        args = replace(args, asked=asked, out=out, tasks=TASKS_PLAYED, scales=(0.0, 3.0), episodes=2, seconds=2)
     for task in args.tasks:
         if task not in PROMPTS:
             raise ValueError(f"no prompt for {task!r}: expected some of {', '.join(PROMPTS)}")
@@ -142,7 +170,7 @@ def main(args: Args) -> None:
         low, high = row["interval"]
         cells = [f"{row['task']} ({TASKS[row['task']].unit})", f"{row['mean']:.2f} ({low:.2f} to {high:.2f})"]
         cells += [f"{row['all'][prompt]:.2f}" for prompt in prompts]
-        cells += ["{:.1f} ({:.1f} to {:.1f})".format(*row[what]) for what in ("times_unprompted", "times_other")]
+        cells += [times_said(row[what]) for what in ("times_unprompted", "times_other")]
         print("| " + " | ".join(cells) + " |")
 
 
