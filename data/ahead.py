@@ -1,13 +1,16 @@
-"""Work on the next items in a thread while this one is used: decoding and optical flow beside the model."""
+"""Work in threads: on the next items while this one is used (decoding beside the model), or on some at the same time."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
@@ -50,3 +53,10 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     finally:
         stopped.set()
         thread.join()
+
+
+def beside_each_other(work: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+    """What ``work`` makes of each, in their order. For videos: decoding and scaling leave the interpreter free, and what is one
+    after the other in a video runs beside that of the next."""
+    with ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 2)) as pool:
+        return list(pool.map(work, items))

@@ -6,9 +6,7 @@ Actions are small and read anew each time: other labels or other choices need no
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import ActionTrack
+from data.ahead import beside_each_other
 from data.contractor_record import FIELD_ERRORS, read_records
 from data.cursor import Cursor
 from data.files import sha256_file
@@ -238,9 +237,7 @@ def load_episodes(
             progress()
         return replace(episode, video=recording.video)
 
-    # Decoding and scaling leave the interpreter free; what is one after the other in a video runs beside that of the next.
-    with ThreadPoolExecutor(max(2, (os.cpu_count() or 1) // 2)) as pool:
-        first = round(begin * len(recordings))
-        loaded = list(pool.map(load, recordings[first:] + recordings[:first]))
+    first = round(begin * len(recordings))
+    loaded = beside_each_other(load, recordings[first:] + recordings[:first])
     loaded = loaded[len(loaded) - first :] + loaded[: len(loaded) - first]
     return [e for e in loaded if isinstance(e, Episode)], [e for e in loaded if isinstance(e, str)]

@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
+from data.ahead import beside_each_other
 from data.input_cache import cached_inputs
 from data.recording import Recording, find_recordings
 from prior.text.embedding.captions import caption
@@ -95,22 +96,27 @@ def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, tupl
 
 def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
     """The videos with their clips, decoded; says which cannot be used and why."""
-    clips, films = clips_of(config, model), []
+    clips = clips_of(config, model)
+
+    def read(video: Path) -> Film | str:
+        try:
+            images = cached_inputs(video, model.inputs, config.cache).images
+        except ValueError as error:
+            return str(error)
+        finally:
+            bar.advance()
+        inside = tuple(clip for clip in clips[video] if clip.start + min(clip.frames, model.frames) <= len(images))
+        if len(images) < model.frames or not inside:
+            return f"{video}: its {len(images)} frames hold no whole clip"
+        meta = Recording.beside(video).load_meta()
+        return Film(video.stem, f"{meta.get('player', '')} {meta.get('task', '')}", images, inside)
+
     with progress_bar("reading videos", len(clips), "videos") as bar:
-        for video, told in clips.items():
-            try:
-                images = cached_inputs(video, model.inputs, config.cache).images
-            except ValueError as error:
-                say(f"[yellow]left out:[/yellow] {error}")
-                continue
-            finally:
-                bar.advance()
-            inside = tuple(clip for clip in told if clip.start + min(clip.frames, model.frames) <= len(images))
-            if len(images) < model.frames or not inside:
-                say(f"[yellow]left out:[/yellow] {video}: its {len(images)} frames hold no whole clip")
-                continue
-            meta = Recording.beside(video).load_meta()
-            films.append(Film(video.stem, f"{meta.get('player', '')} {meta.get('task', '')}", images, inside))
+        found = beside_each_other(read, clips)
+    for message in found:
+        if isinstance(message, str):
+            say(f"[yellow]left out:[/yellow] {message}")
+    films = [film for film in found if isinstance(film, Film)]
     if not films:
         raise ValueError("none of the videos can be used (reasons above)")
     return films

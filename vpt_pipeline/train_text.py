@@ -16,7 +16,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
+from data.ahead import beside_each_other
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from prior.episodes import Episode, Nulls
@@ -104,11 +106,16 @@ class TextTeaching:
         return made
 
     def goals(self, episodes: list[Episode]) -> Goals:
-        config, embeddings = self._config, []
-        with progress_bar("embedding what is seen", len(episodes), "episodes") as bar:
-            for episode in episodes:
-                embeddings.append(episode_embeddings(self._embedder, episode, config.cache))
+        config = self._config
+
+        def embed(episode: Episode) -> NDArray[np.float16]:
+            try:
+                return episode_embeddings(self._embedder, episode, config.cache)
+            finally:
                 bar.advance()
+
+        with progress_bar("embedding what is seen", len(episodes), "episodes") as bar:
+            embeddings = beside_each_other(embed, episodes)
         relabelling = Relabelling(config.shortest, config.longest, config.unconditional, config.as_published)
         return HindsightGoals(embeddings, relabelling, config.seed or 0)
 
