@@ -65,16 +65,14 @@ Results = dict[str, dict[str, NDArray[np.float64]]]
 """prompt's task, or "" -> measure's task -> (episodes,)."""
 
 
-def played(args: Args, scale: float) -> Results:
-    """Play every prompt with so much guidance."""
-    name = str(args.asked)
-    agents = {Asking(text=(PROMPTS[task],)).agents(name)[0]: task for task in args.tasks} | {name: ""}
+def played(args: Args, agents: dict[str, str], name: str, scale: float) -> Results:
+    """Play with every prompt (agent -> prompt's task) and so much guidance. name: of the folder."""
     asked = EvaluateConfig(
-        tuple(agents), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / f"guidance-{scale:g}",
+        tuple(agents), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / name,
         workers=args.workers, acting=Acting(temperature=args.temperature, guidance=scale),
     )  # fmt: skip
     plans = plans_of(asked)
-    with progress_bar(f"playing, guidance {scale:g}", sum(plan.steps for plan in plans), "frames") as bar:
+    with progress_bar(f"playing, {name}", sum(plan.steps for plan in plans), "frames") as bar:
         rollouts = play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
     return {
         prompt: {
@@ -130,20 +128,16 @@ def told(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def picture(scales: list[float], sweep: list[list[dict[str, Any]]]) -> bytes:
-    """How each task's measure under its own prompt, in parts of its goal, goes with guidance."""
+def picture(sweep: dict[float, list[dict[str, Any]]]) -> bytes:
+    """How each task's measure under its own prompt, in parts of its goal, goes with guidance. sweep: by guidance, rising."""
     with figure(6, 3.8) as (canvas, (axes,)):
         colours = (BLUE, GREEN, ORANGE, "tab:red", "tab:purple")
-        for index, first in enumerate(sweep[0]):
-            task = first["task"]
-            axes.plot(
-                scales,
-                [rows[index]["mean"] / TASKS[task].goal for rows in sweep],
-                "o-",
-                label=task,
-                color=colours[index % 5],
-            )
-        axes.set(xlabel="guidance", ylabel="of the task's goal, under its own prompt", ylim=(0, None))
+        for index, first in enumerate(next(iter(sweep.values()))):
+            task, colour = first["task"], colours[index % len(colours)]
+            for what, line, label in (("mean", "o-", task), ("under_other", ":", None)):
+                of_goal = [rows[index][what] / TASKS[task].goal for rows in sweep.values()]
+                axes.plot(list(sweep), of_goal, line, label=label, color=colour)
+        axes.set(xlabel="guidance", ylabel="of the task's goal (dotted: best other prompt)", ylim=(0, None))
         axes.legend()
         return png(canvas)
 
@@ -152,17 +146,20 @@ def main(args: Args) -> None:
     """Play, and print the table."""
     if args.quick:
         out = args.out / "quick"
-        asked = small_follower(out, small_play(out / "play"))
-        args = replace(args, asked=asked, out=out, tasks=TASKS_PLAYED, scales=(0.0, 3.0), episodes=2, seconds=2)
+        follower = small_follower(out, small_play(out / "play"))
+        args = replace(args, asked=follower, out=out, tasks=TASKS_PLAYED, scales=(0.0, 3.0), episodes=2, seconds=2)
     for task in args.tasks:
         if task not in PROMPTS:
             raise ValueError(f"no prompt for {task!r}: expected some of {', '.join(PROMPTS)}")
-    every = {scale: played(args, scale) for scale in args.scales}
+    name = str(args.asked)
+    prompted = {Asking(text=(PROMPTS[task],)).agents(name)[0]: task for task in args.tasks}
+    unasked = played(args, {name: ""}, "unprompted", 0)  # there is nothing to exaggerate
+    every = {scale: unasked | played(args, prompted, f"guidance-{scale:g}", scale) for scale in args.scales}
     sweep = [told(results) for results in every.values()]
     write_json_atomic(args.out / "summary.json", dict(zip(map(str, every), sweep, strict=True)))
     if len(sweep) > 1:
         with atomic_path(args.out / "guidance.png") as part:
-            part.write_bytes(picture(list(every), sweep))
+            part.write_bytes(picture({scale: told(every[scale]) for scale in sorted(every)}))
     prompts = ["", *args.tasks]
     print(f"| measure | own prompt | {' | '.join(p or 'none' for p in prompts)} | own / none | own / best other |")
     print("|" + "---|" * (4 + len(prompts)))
