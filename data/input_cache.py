@@ -38,9 +38,22 @@ def cached_inputs(
     draw: changes frames before they are scaled, such as drawing the cursor in; drawn: tells such changes apart.
     Raises ValueError if no frame can be decoded.
     """
+    folder = folder_once(_place(video, shape, cache, drawn), lambda fresh: _write(video, shape, draw, fresh))
+    return _read(folder, shape)
+
+
+def kept_inputs(video: Path, shape: InputShape, cache: Path) -> FrameInputs | None:
+    """What :func:`cached_inputs` has made of the video before, None if it has not."""
+    folder = _place(video, shape, cache, "")
+    return _read(folder, shape) if folder.is_dir() else None
+
+
+def _place(video: Path, shape: InputShape, cache: Path, drawn: str) -> Path:
     key = f"{sha256_file(video)} {drawn} inputs v{VERSION} {shape}"
-    name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = folder_once(cache / name, lambda fresh: _write(video, shape, draw, fresh))
+    return cache / hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def _read(folder: Path, shape: InputShape) -> FrameInputs:
     frames = json.loads((folder / "about.json").read_text(encoding="utf-8"))["frames"]
     images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(frames, *shape.image_size, shape.channels))
     if shape.flow_size is None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.files import folder_once, sha256_file
+from data.frame_inputs import InputShape
+from data.input_cache import kept_inputs
 from data.resample import at_rate
 from data.video import VideoReader
 from prior.text.embedding.embedder import Embedder, Floats
@@ -27,37 +31,42 @@ def video_features(embedder: Embedder, video: Path, cache: Path) -> NDArray[np.f
     """
     key = f"{sha256_file(video)} {embedder.key} {embedder.shape} features v{VERSION}"
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, fresh))
+    folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, cache, fresh))
     features: NDArray[np.float16] = np.load(folder / "features.npy", mmap_mode="r")
     return features
 
 
-def _write(embedder: Embedder, video: Path, folder: Path) -> None:
+def _write(embedder: Embedder, video: Path, cache: Path, folder: Path) -> None:
     found: list[NDArray[np.float16]] = []
-    waiting: list[NDArray[np.uint8]] = []
     before: NDArray[np.uint8] | None = None
-
-    def flush() -> None:
-        nonlocal before
-        if waiting:
-            found.append(embedder.frame_features(np.stack(waiting), before).astype(np.float16))
-            before = waiting[-1]
-            waiting.clear()
-
-    with VideoReader(video) as reader:
-        for tick in at_rate(reader, embedder.shape.rate):
-            waiting.append(tick.rgb)
-            if len(waiting) == _BLOCK:
-                flush()
-        flush()
-        problems = list(reader.problems)
-    if not found:
-        raise ValueError(
-            f"{video}: no frame could be decoded ({'; '.join(problems) or 'no reason given'}); get it again"
-        )
+    problems: list[str] = []
+    for frames in _blocks(video, embedder.shape, cache, problems):
+        found.append(embedder.frame_features(frames, before).astype(np.float16))
+        before = frames[-1]
     np.save(folder / "features.npy", np.concatenate(found))
     about = {"video": str(video), "embedder": embedder.name, "key": embedder.key, "problems": problems}
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _blocks(video: Path, shape: InputShape, cache: Path, problems: list[str]) -> Iterator[NDArray[np.uint8]]:
+    """A video's frames, some at a time: small ones where a training on them has kept them, else as they are. problems: gets
+    what is found damaged, of which kept frames tell themselves.
+
+    Raises ValueError if no frame can be decoded.
+    """
+    if (kept := kept_inputs(video, shape, cache)) is not None:
+        for start in range(0, len(kept), _BLOCK):
+            yield kept.images[start : start + _BLOCK]
+        return
+    with VideoReader(video) as reader:
+        ticks, count = at_rate(reader, shape.rate), 0
+        while block := [tick.rgb for tick in itertools.islice(ticks, _BLOCK)]:
+            count += len(block)
+            yield np.stack(block)
+        problems += reader.problems
+        if not count:
+            reasons = "; ".join(problems) or "no reason given"
+            raise ValueError(f"{video}: no frame could be decoded ({reasons}); get it again")
 
 
 def sliding(features: NDArray[np.floating], window: int, step: int = 1) -> NDArray[np.floating]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.input_cache import cached_inputs
 from data.video import VideoWriter
 from prior.text.embedding.embedder import check_same_space
 from prior.text.embedding.features import sliding, video_features, window_embeddings
@@ -55,6 +56,13 @@ def test_features_of_a_video_are_kept(folder: Path, tmp_path: Path, monkeypatch:
             writer.write(frame)
     features = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache")
     assert features.shape == (150, 32) and features.dtype == np.float16
+    cached_inputs(tmp_path / "a.mp4", embedder.shape, tmp_path / "trained")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "prior.text.embedding.features.VideoReader", None
+        )  # what a training has kept is not decoded again
+        kept = video_features(embedder, tmp_path / "a.mp4", tmp_path / "trained")
+    assert np.array_equal(kept, features)
     monkeypatch.setattr(embedder, "frame_features", None)
     again = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache")
     assert np.array_equal(again, features)
