@@ -11,7 +11,9 @@ Shape suffixes: B streams, T frames, D hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +82,12 @@ class _Heads(nn.Module):
 
 
 class Policy(nn.Module):
-    """See the module's docstring."""
+    """See the module's docstring.
+
+    faster: parameters, by name, that learn so many times as fast as the others.
+    """
+
+    faster: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()

@@ -143,12 +143,14 @@ class Cloner:
         self.steps = training.steps or max(1, round(training.epochs * loader.steps_an_epoch))
         named = _learnt(self.policy)
         self.learnt: list[Tensor] = [p for _, p in named]
-        decayed = [p for name, p in named if p.ndim > 1 and not name.endswith(".b_nd")]
+        faster = self.policy.faster
+        decayed = [p for name, p in named if p.ndim > 1 and not name.endswith(".b_nd") and name not in faster]
         kept = [p for name, p in named if p.ndim <= 1 or name.endswith(".b_nd")]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": training.weight_decay},
                 {"params": kept, "weight_decay": 0.0},
+                *({"params": [p], "weight_decay": 0.0, "times": faster[name]} for name, p in named if name in faster),
             ],
             lr=training.learning_rate,
         )
@@ -206,7 +208,7 @@ class Cloner:
 
     def _update(self, chunks: Chunks) -> dict[str, float]:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group.get("times", 1)
         weight = _summed(chunks.weight.sum(dtype=torch.float64).to(self.device), self.world).clamp_min(1e-9)
         self.optimizer.zero_grad(set_to_none=True)
         sums, memories = torch.zeros(len(SUMS), device=self.device), []

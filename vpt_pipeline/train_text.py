@@ -100,7 +100,8 @@ class TextTeaching:
 
     def policy(self, policy: Policy) -> GoalPolicy:
         start: Start = "as_published" if self._config.as_published else "unchanged"
-        made = GoalPolicy.of(policy, self._embedder.dims, start)
+        length = None if self._config.as_published else float(np.linalg.norm(self._embedder.encode_text(["a tree"])))
+        made = GoalPolicy.of(policy, self._embedder.dims, start, length)
         if self._config.freeze_trunk:
             made.net.img_process.requires_grad_(False)
         return made

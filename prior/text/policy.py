@@ -11,6 +11,7 @@ Shape suffixes: B streams, T frames, D hidden size, G size of a goal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -45,11 +46,14 @@ class GoalPolicy(Policy):
         self.net.mineclip_embed_linear = Linear(goal_size, config.hidden)
 
     @classmethod
-    def of(cls, policy: Policy, goal_size: int = GOAL_SIZE, start: Start = "unchanged") -> GoalPolicy:
+    def of(
+        cls, policy: Policy, goal_size: int = GOAL_SIZE, start: Start = "unchanged", length: float | None = None
+    ) -> GoalPolicy:
         """A policy that can be taught goals, from a copy of any other, on the same device and of the same type.
 
         start: ``unchanged`` begins the new layer at zero, so that at first no goal changes anything; ``as_published`` at
-        torch's random values.
+        torch's random values. length: of a goal, about; its layer then learns as fast as if the goal's numbers were about 1
+        each. What is as long as 1 in a hundred dimensions otherwise hardly changes the policy before the training ends.
         """
         with torch.device("meta"):
             made = cls(policy.config, goal_size).to(policy.dtype)
@@ -57,6 +61,8 @@ class GoalPolicy(Policy):
         load_into(
             made, {name: value.clone() for name, value in policy.state_dict().items()}, "the policy", [GOAL_LAYER]
         )
+        if length is not None:
+            made.faster = {f"{GOAL_LAYER}weight": math.sqrt(goal_size) / length}
         return made.to(policy.device, policy.dtype).train(policy.training)
 
     def with_goals(self, features_BTD: Tensor, goals_BTG: Tensor | None = None) -> Tensor:

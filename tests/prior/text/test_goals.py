@@ -84,6 +84,21 @@ def test_a_policy_learns_to_follow_goals_and_its_frozen_trunk_stays(tmp_path: Pa
     assert losses["with"] < 0.8 * losses["without"], losses
 
 
+def test_how_long_goals_are_does_not_change_how_fast_they_are_learnt(tmp_path: Path) -> None:
+    episodes, training = [blind(1), blind(2)], replace(RECIPES["debug"], steps=5, clip_gradients=1e6)
+    added = []
+    for length in (2.0, 0.02):
+        torch.manual_seed(0)
+        goals = with_goals(episodes)
+        goals._embeddings = [rows * length / 2 for rows in goals._embeddings]
+        policy = GoalPolicy.of(Policy(CONFIG), 4, length=length)
+        loader = SequenceLoader([Source(episodes)], 4, CONFIG.chunk, 0, goals=goals)
+        finished = Cloner(tmp_path / str(length), policy, training, loader).run()
+        added.append(finished.net.mineclip_embed_linear.weight * length)
+    assert added[0].abs().max() > 1e-3
+    assert torch.allclose(added[0], added[1], rtol=0.05, atol=1e-4)
+
+
 def test_goals_for_a_policy_that_knows_none_are_refused(tmp_path: Path) -> None:
     episodes = [episode(200, 1)]
     loader = SequenceLoader([Source(episodes)], 4, CONFIG.chunk, 0, goals=with_goals(episodes))
