@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from benchmarks.small import small_play, small_prior
 from data.recording import find_recordings
 
 
@@ -61,6 +60,8 @@ def act(folder: Path) -> None:
 def main(args: Args) -> None:
     """Measure and print."""
     if args.quick:
+        from benchmarks.small import small_play, small_prior  # not in the process whose start is measured
+
         with tempfile.TemporaryDirectory() as folder:
             play = small_play(Path(folder) / "play")
             return main(Args(play[0], str(small_prior(Path(folder), play)), 2, 1))

@@ -58,9 +58,8 @@ def test_features_of_a_video_are_kept(folder: Path, tmp_path: Path, monkeypatch:
     assert features.shape == (150, 32) and features.dtype == np.float16
     cached_inputs(tmp_path / "a.mp4", embedder.shape, tmp_path / "trained")
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "prior.text.embedding.features.VideoReader", None
-        )  # what a training has kept is not decoded again
+        # What a training has kept is not decoded again.
+        patched.setattr("prior.text.embedding.features.VideoReader", None)
         kept = video_features(embedder, tmp_path / "a.mp4", tmp_path / "trained")
     assert np.array_equal(kept, features)
     monkeypatch.setattr(embedder, "frame_features", None)
