@@ -10,11 +10,11 @@
 #include <time.h>
 
 HIDES(clock_gettime) HIDES(gettimeofday) HIDES(time) HIDES(nanosleep) HIDES(usleep) HIDES(sem_timedwait)
-HIDES(sem_trywait) HIDES(prctl)
+HIDES(sem_trywait) HIDES(sem_wait) HIDES(prctl)
 
 /* ---------------------------------------------------------------- state */
 enum { WALL_BASE = 1700000000, MONOTONIC_BASE = 1000, STUCK_S = 20 };
-enum Thread { UNKNOWN, MAIN, SERVER, OTHER };
+enum Thread { UNKNOWN, MAIN, SERVER, MESHES, OTHER };
 int active = -1, in_lockstep;
 long frames;
 double settle_s, server_s;
@@ -22,7 +22,7 @@ _Atomic int64_t clock_us;
 _Atomic int free_running;
 static double let_go_at;
 static pid_t main_tid;
-static _Atomic int server_exists, server_waiting, round_open, round_done, round_number;
+static _Atomic int server_exists, server_waiting, round_open, round_done, round_number, meshes_open;
 static __thread enum Thread thread_kind;
 
 static double real_seconds(void) {
@@ -52,13 +52,13 @@ void start_once(void) {
 /* The variable goes, so that programs which the game itself may start are left alone. */
 __attribute__((constructor)) static void constructor(void) { start_once(); unsetenv("LD_PRELOAD"); }
 
-/* The engine names its server thread "Server"; a thread may be asked before it has its name, so only MAIN and SERVER stick. */
+/* The engine names its threads "Server" and "MeshUpdate"; a thread may be asked before it has its name, so OTHER does not stick. */
 static enum Thread this_thread(void) {
-    if (thread_kind == MAIN || thread_kind == SERVER) return thread_kind;
+    if (thread_kind != UNKNOWN && thread_kind != OTHER) return thread_kind;
     if ((pid_t)syscall(SYS_gettid) == main_tid) return thread_kind = MAIN;
     char name[17] = {0};
     REAL(prctl)(PR_GET_NAME, name);
-    return thread_kind = strcmp(name, "Server") ? OTHER : SERVER;
+    return thread_kind = !strcmp(name, "Server") ? SERVER : !strcmp(name, "MeshUpdate") ? MESHES : OTHER;
 }
 
 int prctl(int operation, ...) {
@@ -179,7 +179,14 @@ static void server_round(void) {
     server_s += real_seconds() - begin;
 }
 
-void rest_and_run_server(void) { settle(); server_round(); settle(); }
+void rest_and_run_server(void) {
+    atomic_store(&meshes_open, 1);
+    futex_wake(&meshes_open);
+    settle();
+    atomic_store(&meshes_open, 0);
+    server_round();
+    settle();
+}
 
 void run_freely(void) { let_go_at = real_seconds(); atomic_store(&free_running, 1); }
 
@@ -214,6 +221,20 @@ static int wait_at_gate(sem_t *packets) {
     return -1;
 }
 
+/* The thread that makes the meshes of what has changed waits at semaphores: for work, and for textures that only the main
+ * thread can make. It goes on only while that one rests, or it would depend on who is faster in which frame a change is seen. */
+static void wait_for_rest(void) {
+    while (in_lockstep && !atomic_load(&meshes_open) && !atomic_load(&free_running)) futex_wait(&meshes_open, 500000);
+}
+
+int sem_wait(sem_t *semaphore) {
+    start_once();
+    int result = REAL(sem_wait)(semaphore), error = errno;
+    if (active && this_thread() == MESHES) wait_for_rest();
+    errno = error;
+    return result;
+}
+
 int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict deadline) {
     start_once();
     if (!active) return REAL(sem_timedwait)(semaphore, deadline);
@@ -237,6 +258,7 @@ int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict dea
         until.tv_nsec += kind == MAIN ? 5000000 : 20000000;
         if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
         int result = REAL(sem_timedwait)(semaphore, &until);
+        if (kind == MESHES && !result) wait_for_rest();
         if (kind == MAIN || !result || errno != ETIMEDOUT) return result;
         if (now_us() >= deadline_us) { errno = ETIMEDOUT; return -1; }
     }

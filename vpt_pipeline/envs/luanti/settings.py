@@ -22,6 +22,8 @@ _FIXED: Mapping[str, object] = {
     "fullscreen": False, "vsync": False, "fps_max": 200, "fps_max_unfocused": 200, "pause_on_lost_focus": False,
     "enable_shaders": False, "smooth_lighting": True, "leaves_style": "simple", "enable_3d_clouds": False,
     "enable_sound": False, "enable_minimap": False, "show_debug": False, "connected_glass": False,
+    # equal seeds and actions give equal frames: the engine's dice, which particles fall by, lie differently at each start
+    "enable_particles": False,
     # the view turns by exactly DEGREES_PER_COUNT a mouse count
     "mouse_sensitivity": DEGREES_PER_COUNT, "cinematic": False,
     # Minecraft's keys and speeds; sprint is the aux1 key with fast movement
