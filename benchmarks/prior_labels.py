@@ -4,8 +4,9 @@
 
 Priors of the same size take the same number of steps on (a) the recorded actions, (b) the model's labels of the same videos, of
 which more and more are given, and (c) the recorded actions of a tenth of the videos. All are judged by the recorded actions of
-recordings held back, and play the same episodes of freeplay, in which every task's measure is taken. The inverse dynamics model
-must not have been trained on these recordings. Resumes where it stopped. Writes OUT/summary.json and OUT/curve.png.
+recordings held back, and play the same episodes: of the task, if the recordings are of a single one, else of freeplay, in which
+every task's measure is taken. The inverse dynamics model must not have been trained on these recordings. Resumes where it
+stopped, and goes on with more --shares. Writes OUT/summary.json and OUT/curve.png.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from prior.nn.precision import Precision
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
 from prior.training import RECIPES, Cloner, begin_with_frequencies, finish
+from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all, score
 from vpt_pipeline.label import LabelConfig, label_videos
 from vpt_pipeline.progress import progress_bar
@@ -68,6 +70,8 @@ class Args:
     episodes: int = 30
     seconds: float = 60.0
     """Of each episode."""
+    temperature: float = 1.0
+    """What actions are drawn at."""
     cache: Path = Path("runs/cache")
     quick: bool = False
     """A few seconds, on play that is recorded for it and models of the debug sizes."""
@@ -180,11 +184,13 @@ def main(args: Args) -> None:
     for name, episodes in runs.items():
         folder = args.out / name.replace(",", "").replace(" ", "-")
         losses[name], names[str(folder)] = trained(folder, episodes, judged, args), name
-    names |= {"random": "random", "scripted": "scripted player, freeplay"}
+    task, player = (tasks[0], "scripted:focused") if len(tasks) == 1 else ("freeplay", "scripted")
+    names |= {"random": "random", player: f"scripted player, {task}"}
 
     asked = EvaluateConfig(
-        tuple(names), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / "evaluation"
-    )
+        tuple(names), (task,), args.episodes, args.seconds, videos=1, out=args.out / "evaluation",
+        acting=Acting(temperature=args.temperature),
+    )  # fmt: skip
     plans = plans_of(asked)
     with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
         rollouts = play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
