@@ -59,8 +59,8 @@ def test_two_nodes_take_the_steps_of_one_process_though_one_is_killed(address: s
             for index in range(120):
                 records.write(turning_world(120, seed, (72, 128))[1].action(index))
     alone = TrainPriorConfig(
-        (folder,), out=tmp_path / "alone", preset="debug", recipe="debug", nulls="keep", steps=150, save_every=5,
-        learning_rate=1e-4, validate_every=150, cache=tmp_path / "cache", device="cpu",
+        (folder,), out=tmp_path / "alone", preset="debug", recipe="debug", nulls="keep", steps=40, save_every=5,
+        learning_rate=1e-4, validate_every=40, cache=tmp_path / "cache", device="cpu",
     )  # fmt: skip
     expected = train(alone)
     killed: list[int] = []
