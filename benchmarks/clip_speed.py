@@ -11,10 +11,6 @@ round, and the embeddings are compared. Weights are random: speed does not depen
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `vpt` does
-
 import platform
 import time
 from collections.abc import Callable

@@ -12,12 +12,8 @@ way is checked in every round.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `vpt` does
-
 import copy
+import os
 import platform
 import time
 from dataclasses import dataclass

@@ -8,7 +8,6 @@ then loads, and labels, each in a fresh process. One copy of the weights is as l
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -57,8 +56,7 @@ class Args:
 def peak(code: str, *arguments: str | Path) -> int:
     """MiB that a fresh process took at most."""
     command = [sys.executable, "-c", code + PEAK, *map(str, arguments)]
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
     return int(done.stdout.split()[-1])

@@ -15,10 +15,6 @@ as the published code does. It and ours search the same 100,000 frames in the sa
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command `vpt` does
-
 import platform
 import resource
 import tempfile

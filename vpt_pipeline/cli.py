@@ -8,12 +8,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from vpt_pipeline.waiting_threads import threads_wait_asleep
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,16 @@ def usage() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb. Returns the exit code: 0 done, 1 done but something was refused, 2 wrong use or bad input."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = _main(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever reads, such as `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _main(arguments: list[str]) -> int:
     group = arguments[:1] and arguments[0] not in VERBS and _family(arguments[0])
     if not arguments or arguments[0] in HELP or (group and arguments[1:2] and arguments[1] in HELP):
         print(usage())
@@ -119,11 +131,7 @@ def _family(word: str) -> list[str]:
 
 
 def _run(name: str, verb: Verb, rest: list[str]) -> int:
-    # Threads that wait for each other by spinning starve everything else on a busy machine: training beside a game or a
-    # decoder was several times slower. To be set before torch is loaded.
-    # A few microseconds of spinning they may have: networks are full of short steps.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    threads_wait_asleep()
     try:
         module = importlib.import_module(verb.module)
     except ModuleNotFoundError as error:

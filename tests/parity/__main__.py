@@ -6,13 +6,10 @@ Prints a line for each file or group of arrays with the largest error; exits wit
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas, search, steve1
 from tests.parity.finding import GOLDEN, Finding
