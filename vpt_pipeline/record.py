@@ -42,7 +42,8 @@ class RecordConfig:
     task: tuple[str, ...] = ("freeplay",)
     """What is played: travel, logs, dirt, seeds, flowers, pillar, hunt, explore, or freeplay (some of everything)."""
     player: tuple[str, ...] = ("steady", "twitchy", "wanderer")
-    """Who plays: steady, twitchy, wanderer, brisk (keep one out of training, to judge on); or focused, to learn tasks from."""
+    """Who plays: steady, twitchy, wanderer, brisk (keep one out of training, to judge on); or focused, to learn tasks from (in
+    freeplay: travel, logs, dirt, seeds and flowers by turns, to learn goals from)."""
     episodes: int = 2
     """Episodes of each task by each player."""
     minutes: float = 3.0

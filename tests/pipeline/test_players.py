@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 from data.actions import BUTTONS, DEGREES_PER_COUNT, Action, ActionTrack
 from tests.pipeline.fake_world import GROUND, FakeWorld
 from vpt_pipeline.envs.truth import GameTruth
-from vpt_pipeline.players import STYLES, ScriptedPlayer
+from vpt_pipeline.players import STYLES, ScriptedPlayer, scripts
+from vpt_pipeline.players.body import Body, Script
 from vpt_pipeline.players.gather import DIRT
 from vpt_pipeline.players.keys import Keys
 from vpt_pipeline.players.mouse import Mouse, bell_steps
 from vpt_pipeline.players.paths import Surroundings, straighten
 from vpt_pipeline.players.routes import WATER_LEVEL
-from vpt_pipeline.players.scripts import SCRIPTS
+from vpt_pipeline.players.scripts import CHORE_FRAMES, CHORES, SCRIPTS
 from vpt_pipeline.players.slips import Slips
 from vpt_pipeline.tasks import TASKS
 
@@ -163,6 +165,36 @@ def test_who_searches_walks_on_in_a_spiral() -> None:
     assert 60 < turned[:80].sum() < 180, "most of what is around is seen in the first seconds"
     assert np.mean(np.abs(turned) > 3) < 0.1, "no turning on the spot"
     assert math.hypot(world.x, world.z) > 5
+
+
+def test_freeplay_of_the_single_minded_is_each_tasks_work_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[str, int]] = []
+
+    def told(name: str) -> Callable[[Body], Script]:
+        script = SCRIPTS[name]
+
+        def tell(body: Body) -> Script:
+            begun.append((name, len(frames)))
+            yield from script(body)
+
+        return tell
+
+    frames: list[Action] = []
+    monkeypatch.setattr(scripts, "SCRIPTS", {name: told(name) for name in SCRIPTS})
+    world = FakeWorld()
+    _, truth = world.reset(seed=1)
+    player = ScriptedPlayer(world, "freeplay", "focused", 1)
+    player.reset(truth)
+    for _ in range(6000):
+        frames.append(player.act(truth))
+        truth = world.step(frames[-1].to_env())[-1]
+    names, starts = zip(*begun, strict=True)
+    assert {*names} == {*CHORES} and all(one != next_one for one, next_one in itertools.pairwise(names))
+    least, most = CHORE_FRAMES
+    assert all(least <= length <= most + 1 for length in np.diff(starts))
+    pressed = ActionTrack.from_actions(frames)
+    assert {"hotbar.2", "hotbar.3"} <= {name for name in BUTTONS if pressed.buttons[:, BUTTONS.index(name)].any()}
+    assert not {"inventory", "drop", "sneak"} & {key for action in frames for key in action.buttons}
 
 
 def test_who_comes_into_the_sea_turns_back() -> None:

@@ -112,6 +112,8 @@ def _up_and_down(body: Body) -> Script:
 
 def freeplay(body: Body) -> Script:
     """A person at leisure: one thing after another."""
+    if body.style.single_minded:
+        yield from chores(body)
     weights = {name: weight * body.style.likes.get(name, 1.0) for name, (weight, _) in _FREEPLAY.items()}
     longing = dict.fromkeys(weights, 1.0)
     while True:
@@ -124,6 +126,21 @@ def freeplay(body: Body) -> Script:
         patience = int(body.rng.integers(80, 180)) if chosen in _LOSES_PATIENCE else ENDLESS
         body.tool = ""
         yield from islice(_FREEPLAY[chosen][1](body), patience)
+        yield body.frame()
+
+
+CHORES = ("travel", "logs", "dirt", "seeds", "flowers")
+CHORE_FRAMES = (80, 240)
+"""From and to how many frames each is worked on; goals are taken from up to 200 frames ahead."""
+
+
+def chores(body: Body) -> Script:
+    """The tasks' work by turns, whatever the place is good for: where what is seen does not tell what is done next, the goal
+    has to (hindsight relabelling learns little about goals from recordings of a single task)."""
+    last = ""
+    while True:
+        last = str(body.rng.choice([name for name in CHORES if name != last]))
+        yield from islice(SCRIPTS[last](body), int(body.rng.integers(*CHORE_FRAMES)))
         yield body.frame()
 
 
