@@ -24,6 +24,7 @@ import tyro
 from data.ahead import beside_each_other
 from data.input_cache import cached_inputs
 from data.recording import Recording, find_recordings
+from prior.nn.precision import Precision
 from prior.text.embedding.captions import caption
 from prior.text.embedding.clip_data import ClipLoader, Film
 from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
@@ -61,6 +62,8 @@ class TrainClipConfig:
     sampled: int = ClipTraining.sampled
     """Frames of each clip that a step looks at; 0: all."""
     learning_rate: float = ClipTraining.learning_rate
+    precision: Precision = ClipTraining.precision
+    """auto (bfloat16 where the hardware multiplies it faster), float32 or bfloat16."""
     seed: int = 0
     save_every: int = ClipTraining.save_every
     validate_every: int = ClipTraining.validate_every

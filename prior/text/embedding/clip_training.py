@@ -12,8 +12,8 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,10 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data.ahead import ahead
 from data.json_config import JsonConfig, begin_or_resume
 from prior.nn.optim import MovingAverage, learning_rate, save_state
+from prior.nn.precision import Precision, uses_bfloat16
 from prior.text.embedding.clip_data import ClipBatch, ClipLoader
 from prior.text.embedding.clip_modules import open_clip
 from prior.text.embedding.embedder import colours, with_change
@@ -53,6 +55,8 @@ class ClipTraining(JsonConfig):
     average: float = 0.98
     """Decay of the moving average of the weights that is kept; 0: the last weights."""
     augment: bool = True
+    precision: Precision = "auto"
+    """What frames' features are computed in; what looks over time and texts stays in float32."""
     seed: int = 0
     save_every: int = 100
     validate_every: int = 100
@@ -80,6 +84,7 @@ class ClipTrainer:
     ) -> None:
         self.folder, self.training, self.loader, self.validation = folder, training, loader, validation
         self.network, self.device, self.step = network.to(device).train(), device, 0
+        self.bfloat16 = uses_bfloat16(training.precision, device)
         self.loss = open_clip().ClipLoss()
         self._mean, self._std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
         named = list(network.named_parameters())
@@ -112,10 +117,19 @@ class ClipTrainer:
         """Of a batch's clips and of its texts, each (B, D) of length 1."""
         now, before = (colours(frames, self._mean, self._std) for frames in (batch.now, batch.before))
         images = with_change(now, before)
-        features = network.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
-        clips = network.pooled_of(features, torch.from_numpy(batch.places).to(self.device))
+        with self._precision(images.device.type):
+            features = network.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
+        clips = network.pooled_of(features.float(), torch.from_numpy(batch.places).to(self.device))
         texts = network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
         return F.normalize(clips, dim=-1), F.normalize(texts, dim=-1)
+
+    @contextmanager
+    def _precision(self, kind: str) -> Iterator[None]:
+        """Of frames' features. On CPUs the gradient of torch's fused attention takes ten times as long in bfloat16 as in
+        float32, so attention is written out there."""
+        plain = sdpa_kernel(SDPBackend.MATH) if self.bfloat16 and kind == "cpu" else nullcontext()
+        with plain, torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16):
+            yield
 
     def run(self, report: Callable[[int, dict[str, float]], None] = lambda *_: None) -> SmallClip:
         """Train to the last step and return the network. ``report(step, metrics)`` is called after each step.

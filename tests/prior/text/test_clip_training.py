@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from prior.nn.precision import Precision
 from prior.text.embedding.clip_data import ClipLoader, Film
 from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
 from prior.text.embedding.judging import judge
@@ -28,10 +29,11 @@ def trainer(folder: Path, films: list[Film], training: ClipTraining, held: list[
     return ClipTrainer(folder, SmallClip(CONFIG), training, loader, judged)
 
 
-def test_texts_find_what_they_name_in_films_never_trained_on(tmp_path: Path) -> None:
-    films = coloured_films(16)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_texts_find_what_they_name_in_films_never_trained_on(tmp_path: Path, precision: Precision) -> None:
+    films, training = coloured_films(16), replace(TRAINING, precision=precision)
     last: dict[str, float] = {}
-    network = trainer(tmp_path, films[:12], TRAINING, films[12:]).run(lambda _, metrics: last.update(metrics))
+    network = trainer(tmp_path, films[:12], training, films[12:]).run(lambda _, metrics: last.update(metrics))
     assert last["validation_same_kind"] > 0.8 > 2 * last["validation_same_kind_chance"], last
     assert np.isfinite(last["validation_loss"]) and last["validation_recall"] > last["validation_chance"]
     embedder = embedder_of(network, "new", "key")
