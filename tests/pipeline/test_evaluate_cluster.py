@@ -72,8 +72,8 @@ def test_episodes_are_those_of_one_process_and_videos_come_back(address: str, tm
     ]
     assert layout(there) == LAYOUT
     assert video.stat().st_size > 1000
-    for file in (video, video.with_suffix(".jsonl")):
-        assert file.read_bytes() == (here / "videos" / file.name).read_bytes()
+    records = video.with_suffix(".jsonl")
+    assert records.read_bytes() == (here / "videos" / records.name).read_bytes()
 
 
 def _kill_who_plays(killed: list[int]) -> None:
