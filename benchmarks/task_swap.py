@@ -112,7 +112,7 @@ def print_matrix(rows: dict[str, dict[str, NDArray[np.float64]]], tasks: list[st
 
 def print_switches(args: Args, chosen: dict[str, str], unswitched: dict[str, Episodes]) -> dict[str, Any]:
     """Each set after the one before it in the row. An episode has the start and the dice of the one in which nothing is
-    switched, so that it is equal to it up to the switch."""
+    switched, so that it is nearly always equal to it up to the switch."""
     tasks, last = list(chosen), args.seconds - args.switch
     pairs = {(old, new): f"{chosen[old]}; {last:g}: {new}" for old, new in zip(tasks[-1:] + tasks, tasks, strict=False)}
     switched = _episodes(_play(args, tuple(pairs.values()), "freeplay"))
