@@ -60,9 +60,8 @@ def play(env: LuantiEnv, steps: int, seed: int, ask: bool) -> tuple[list[dict[st
 
 
 def main(out: str, steps: str, seed: str, ask: str) -> None:
-    env = LuantiEnv(
-        SIZE, settings={"enable_clouds": False}
-    )  # on a busy machine, now and then they lie a little elsewhere
+    # On a busy machine clouds lie a little elsewhere now and then.
+    env = LuantiEnv(SIZE, settings={"enable_clouds": False})
     try:
         began = time.monotonic()
         truths, frames = play(env, int(steps), int(seed), ask == "ask")
