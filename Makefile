@@ -37,7 +37,7 @@ demo: system $(INSTALLED)
 	$(BIN)/vpt demo $(ARGS)
 
 # Two processes, a file's tests in one of them: as many as the smallest machine that we test on has processors. Each counts in
-# one thread: threads that wait for each other's turn made small trainings four times as slow.
+# one thread: threads that wait for each other's turn made small trainings much slower.
 test: system $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
