@@ -54,7 +54,8 @@ def first_minutes(recordings: list[CachedRecording], minutes: float, rate: int) 
     share = min(1.0, minutes * 60 * rate / sum(map(len, recordings)))
     cut = [max(2, round(share * len(r))) for r in recordings]
     return [
-        CachedRecording(r.name, r.player, r.inputs[:n], r.actions[:n]) for r, n in zip(recordings, cut, strict=True)
+        CachedRecording(r.name, r.player, r.inputs[:n], r.actions[:n], r.slots[:n])
+        for r, n in zip(recordings, cut, strict=True)
     ]
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data.actions import ActionTrack
 from data.frame_inputs import FrameInputs
 from data.input_cache import cached_inputs
@@ -16,12 +19,13 @@ from idm.config import IDMConfig
 
 @dataclass(frozen=True)
 class CachedRecording:
-    """A recording's inputs (memory-mapped) beside its actions, T frames each."""
+    """A recording's inputs (memory-mapped) beside its actions and the hotbar slots selected (from 0), T frames each."""
 
     name: str
     player: str
     inputs: FrameInputs
     actions: ActionTrack
+    slots: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -32,7 +36,8 @@ def cached(recording: Recording, config: IDMConfig, cache: Path) -> CachedRecord
 
     Raises ValueError if the video cannot be read or does not fit its action records.
     """
-    actions = recording.load_actions().actions
+    recorded = recording.load_actions()
+    actions = recorded.actions
     inputs = cached_inputs(recording.video, config.inputs, cache)
     if abs(len(inputs) - len(actions)) > 1:  # contractor recordings are known to differ by one
         raise ValueError(
@@ -41,7 +46,7 @@ def cached(recording: Recording, config: IDMConfig, cache: Path) -> CachedRecord
         )
     count = min(len(inputs), len(actions))
     player = str(recording.load_meta().get("player", "")) if recording.meta else ""
-    return CachedRecording(recording.video.stem, player, inputs[:count], actions[:count])
+    return CachedRecording(recording.video.stem, player, inputs[:count], actions[:count], recorded.hotbar[:count])
 
 
 def cache_all(

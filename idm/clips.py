@@ -16,18 +16,21 @@ from torch import Tensor
 from data.augment import colour_jitter, mirror, tilt
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
+from idm.model import SLOTS
 
 
 @dataclass(frozen=True)
 class Batch:
     """images uint8 (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w), buttons float (B, T, 20), camera degrees
-    (B, T, 2), gui (B, T) 1 where a GUI was open, weight (B, T): 0 where the record was broken or lies outside."""
+    (B, T, 2), gui (B, T) 1 where a GUI was open, slot int64 (B, T) the hotbar's from 0, weight (B, T): 0 where the record was
+    broken or lies outside."""
 
     images: Tensor
     motion: Tensor
     buttons: Tensor
     camera: Tensor
     gui: Tensor
+    slot: Tensor
     weight: Tensor
 
 
@@ -60,10 +63,11 @@ class ClipSampler:
     def draw(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         rows = [self._one(rng) for _ in range(self.batch)]
-        images, motion, buttons, camera, gui, weight = (np.stack(column) for column in zip(*rows, strict=True))
+        images, motion, buttons, camera, gui, slot, weight = (np.stack(column) for column in zip(*rows, strict=True))
         return Batch(
             torch.from_numpy(images), torch.from_numpy(motion), torch.from_numpy(buttons.astype(np.float32)),
-            torch.from_numpy(camera), torch.from_numpy(gui), torch.from_numpy(weight),
+            torch.from_numpy(camera), torch.from_numpy(gui), torch.from_numpy(slot),
+            torch.from_numpy(weight),
         )  # fmt: skip
 
     def _one(self, rng: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
@@ -73,7 +77,8 @@ class ClipSampler:
         here = min(self.length, len(recording) - start)
         buttons, camera = np.zeros((self.length, 20), bool), np.zeros((self.length, 2), np.float32)
         gui, weight = np.zeros(self.length, np.float32), np.zeros(self.length, np.float32)
-        track = recording.actions[start : start + here]
+        slot = np.zeros(self.length, np.int64)
+        track, slot[:here] = recording.actions[start : start + here], recording.slots[start : start + here]
         buttons[:here], camera[:here] = track.buttons, track.camera
         gui[:here], weight[:here] = track.gui_open, track.valid
         if self.augment:
@@ -82,4 +87,5 @@ class ClipSampler:
                 images, motion = tilt(images, motion, rng)
             if rng.random() < 0.5:
                 images, motion, buttons, camera = mirror(images, motion, buttons, camera)
-        return np.ascontiguousarray(images), motion, buttons, camera, gui, weight
+                slot = SLOTS - 1 - slot
+        return np.ascontiguousarray(images), motion, buttons, camera, gui, slot, weight

@@ -44,6 +44,9 @@ class IDMConfig(JsonConfig):
     temperature: float = 1.0
     gui_head: bool = True
     """Whether the model also says if a GUI (inventory, menu) covers the frame; VPT's does not."""
+    slot_head: bool = False
+    """Whether it also learns to say which hotbar slot is selected, which every frame shows: the keys that change it are pressed
+    a few times a minute, too seldom to learn to see slots by. VPT's does not."""
     camera_targets: Literal["bin", "two_bins"] = "two_bins"
     """``bin`` is VPT's: the nearest bin. ``two_bins`` shares a target between its two nearest bins, so that the expected
     turn is exact and not rounded to the bins."""
@@ -80,9 +83,9 @@ _VPT = IDMConfig(
 PRESETS: dict[str, IDMConfig] = {
     "debug": IDMConfig(
         image_size=(36, 64), flow_size=(72, 128), flow_grid=(9, 16), stem_channels=8, trunk_channels=(8, 16), hidden=32,
-        heads=2, layers=1, attention_reach=8, temporal_layers=1, window=32,
+        heads=2, layers=1, attention_reach=8, temporal_layers=1, window=32, slot_head=True,
     ),
-    "luanti_small": IDMConfig(window=64),
+    "luanti_small": IDMConfig(window=64, slot_head=True),
     "vpt_debug": dataclasses.replace(_VPT, stem_channels=4, trunk_channels=(4, 8, 8), hidden=32, heads=2, layers=1, window=32),
     "vpt_small": dataclasses.replace(_VPT, stem_channels=16, trunk_channels=(16, 32, 32), hidden=256, heads=4, layers=2),
     "vpt_4x": dataclasses.replace(_VPT, stem_channels=128, trunk_channels=(256, 512, 512), hidden=4096, heads=32, layers=2),

@@ -42,7 +42,7 @@ def event_weights(buttons: Tensor, weight: float) -> Tensor:
 
 def idm_loss(out: ActionLogProbs, batch: Batch, config: IDMConfig, event_weight: float) -> dict[str, Tensor]:
     """Mean negative log-likelihood a frame, summed over each group's heads: ``buttons``, ``camera`` and, for models
-    that have the head, ``gui``."""
+    that have the heads, ``gui`` and ``slot``."""
     held = batch.buttons
     per_button = -(held * out.buttons[..., 1] + (1 - held) * out.buttons[..., 0]) * event_weights(held, event_weight)
     per_camera = -(camera_targets(batch.camera, config.camera_targets) * out.camera).sum(-1)
@@ -50,6 +50,8 @@ def idm_loss(out: ActionLogProbs, batch: Batch, config: IDMConfig, event_weight:
     losses = {"buttons": per_button.sum(-1), "camera": per_camera.sum(-1)}
     if out.gui is not None:
         losses["gui"] = -(batch.gui * out.gui[..., 1] + (1 - batch.gui) * out.gui[..., 0])
+    if out.slot is not None:
+        losses["slot"] = -out.slot.gather(-1, batch.slot[..., None])[..., 0]
     return {name: (loss * batch.weight).sum() / frames for name, loss in losses.items()}
 
 

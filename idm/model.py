@@ -28,16 +28,18 @@ from prior.nn.layers import dense
 from prior.nn.transformer import FrameTransformer
 
 QUANTIZER = CameraQuantizer()
+SLOTS = 9
 
 
 @dataclass(frozen=True)
 class ActionLogProbs:
-    """buttons: (B, T, 20, 2), index 1 = held. camera: (B, T, 2, 11), pitch then yaw. gui: (B, T, 2), index 1 = open, or
-    None for models that do not say."""
+    """buttons: (B, T, 20, 2), index 1 = held. camera: (B, T, 2, 11), pitch then yaw. gui: (B, T, 2), index 1 = open, and
+    slot: (B, T, 9), which one of the hotbar's is selected, or None for models that do not say."""
 
     buttons: Tensor
     camera: Tensor
     gui: Tensor | None = None
+    slot: Tensor | None = None
 
 
 class TemporalConv(nn.Module):
@@ -84,6 +86,8 @@ class _Heads(nn.Module):
         self.camera = CategoricalHead(config.hidden, (2,), QUANTIZER.bins, config.temperature)
         if config.gui_head:
             self.gui = CategoricalHead(config.hidden, (), 2, config.temperature)
+        if config.slot_head:
+            self.slot = CategoricalHead(config.hidden, (), SLOTS, config.temperature)
 
 
 class InverseDynamicsModel(nn.Module):
@@ -122,7 +126,8 @@ class InverseDynamicsModel(nn.Module):
         x = F.relu(x)
         x = self.net.final_ln(self.net.lastlayer(x) if self.config.last_layer else x)
         gui = self.pi_head.gui(x) if self.config.gui_head else None
-        return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x), gui)
+        slot = self.pi_head.slot(x) if self.config.slot_head else None
+        return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x), gui, slot)
 
     def forward(self, images: Tensor, motion: Tensor) -> ActionLogProbs:
         """Whole windows: images (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w)."""

@@ -37,5 +37,6 @@ def turning_world(frames: int, seed: int, size: tuple[int, int] = (72, 128)) -> 
 def recording(config: IDMConfig, frames: int, seed: int, player: str = "tester") -> CachedRecording:
     pictures, actions = turning_world(frames, seed)
     return CachedRecording(
-        f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config.inputs).stream(pictures))), actions
-    )
+        f"made-up-{seed}", player, FrameInputs.join(list(InputMaker(config.inputs).stream(pictures))), actions,
+        np.zeros(frames, np.int8),
+    )  # fmt: skip

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from data.frame_inputs import FrameInputs
+from idm.cache import CachedRecording
 from idm.checkpoint import load_model, model_hash
 from idm.config import preset
+from idm.model import SLOTS
 from idm.training import Trainer, TrainingConfig, calibrate, finish
 from tests.idm.play import recording
 
@@ -65,6 +68,32 @@ def test_learns_camera_and_key_and_keeps_them_on_disk(tmp_path: Path) -> None:
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
     assert calibration.slope != (1.0,) * 20
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 150
+
+
+def with_hotbar(recording: CachedRecording, seed: int) -> CachedRecording:
+    """The same with nine slots along the bottom of its pictures, the selected one of which is white."""
+    slots = np.repeat(np.random.default_rng(seed).integers(0, SLOTS, len(recording) // 20 + 1), 20)[: len(recording)]
+    images = recording.inputs.images.copy()
+    width = images.shape[2]
+    for image, slot in zip(images, slots, strict=True):
+        left = width // 2 + round((slot - SLOTS / 2) * 6)
+        image[-6:] = 0
+        image[-6:, left : left + 6] = 255
+    inputs = FrameInputs(images, recording.inputs.motion)
+    return dataclasses.replace(recording, inputs=inputs, slots=slots.astype(np.int8))
+
+
+def test_it_learns_which_slot_is_selected_mirrored_pictures_included(tmp_path: Path) -> None:
+    config = preset("debug")
+    data = [with_hotbar(recording(config, 400, seed=s), s) for s in range(2)]
+    unseen = with_hotbar(recording(config, 200, seed=9), 9)
+    training = TrainingConfig(steps=120, batch=8, clip=32, learning_rate=4e-3, precision="float32")
+    model = Trainer(tmp_path, config, training, data).run()
+    halo = config.halo
+    images, motion = (torch.from_numpy(np.array(part))[None] for part in (unseen.inputs.images, unseen.inputs.motion))
+    with torch.no_grad():
+        said = model(images, motion).slot[0].argmax(-1).numpy()
+    assert (said == unseen.slots[halo:-halo]).mean() > 0.9
 
 
 def test_a_model_folder_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
