@@ -188,7 +188,9 @@ def test_damage_in_the_middle_costs_only_its_surroundings(tmp_path: Path, backen
 
 def test_flipped_bits_spoil_the_same_frames_in_every_backend(tmp_path: Path, backend: str) -> None:
     path = tmp_path / "spoilt.mp4"
-    content = make_video(path, [20 * n for n in range(60)], noise=1, options={"bf": "3"}).read_bytes()
+    # Looking ahead, x264 writes other bytes now and then, and of some spoilt ones ffmpeg guesses other times.
+    options = {"bf": "3", "rc-lookahead": "0"}
+    content = make_video(path, [20 * n for n in range(60)], noise=1, options=options).read_bytes()
     generator = np.random.default_rng(3)
     body = content.index(b"mdat") + 8, content.index(b"moov")
     for _ in range(6):
