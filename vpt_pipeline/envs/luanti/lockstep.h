@@ -65,6 +65,7 @@ extern int screen_w, screen_h, pointer_x, pointer_y, gui_open;
 void start_once(void);         /* reads the environment; each function that hides another calls it first */
 void run_freely(void);
 void rest_and_run_server(void);
+void advance_clock(int64_t us);
 
 void attach_input(Display *display);
 XID game_window(void);

@@ -85,5 +85,5 @@ void glXSwapBuffers(Display *display, XID drawable) {
         if (event[0] == KEY_UP || event[0] == KEY_DOWN) key(event[1], event[0] == KEY_DOWN);
         else button(event[1], event[0] == BUTTON_DOWN);
     }
-    atomic_fetch_add(&clock_us, command.advance_us);
+    advance_clock(command.advance_us);
 }

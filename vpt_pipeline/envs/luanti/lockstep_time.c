@@ -5,12 +5,13 @@
 #include <linux/futex.h>
 #include <semaphore.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 
 HIDES(clock_gettime) HIDES(gettimeofday) HIDES(time) HIDES(nanosleep) HIDES(usleep) HIDES(sem_timedwait)
-HIDES(sem_trywait) HIDES(sem_wait) HIDES(prctl)
+HIDES(sem_trywait) HIDES(sem_wait) HIDES(sem_post) HIDES(prctl) HIDES(sendto) HIDES(recvfrom)
 
 /* ---------------------------------------------------------------- state */
 enum { WALL_BASE = 1700000000, MONOTONIC_BASE = 1000, STUCK_S = 20 };
@@ -23,6 +24,7 @@ _Atomic int free_running;
 static double let_go_at;
 static pid_t main_tid;
 static _Atomic int server_exists, server_waiting, round_open, round_done, round_number, meshes_open;
+static _Atomic int changes, waiting_for_changes; /* of the clock, and of any semaphore */
 static __thread enum Thread thread_kind;
 
 static double real_seconds(void) {
@@ -38,10 +40,12 @@ static void real_sleep_us(long us) {
 
 static void futex_wake(_Atomic int *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 64, NULL, NULL, 0); }
 
-static void futex_wait(_Atomic int *word, long us) {
+static void futex_wait_while(_Atomic int *word, int value, long us) {
     struct timespec limit = {us / 1000000, us % 1000000 * 1000};
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, &limit, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &limit, NULL, 0);
 }
+
+static void futex_wait(_Atomic int *word, long us) { futex_wait_while(word, 0, us); }
 
 void start_once(void) {
     if (active >= 0) return;
@@ -146,13 +150,36 @@ static int others_asleep(void) {
     return 1;
 }
 
+/* The client and the server in it talk by UDP over the loopback device, and a busy kernel may deliver late, when all threads
+ * sleep: a packet that was sent and not received yet counts as a thread at work, for a while (it may have been lost). */
+enum { LOST_MS = 50 };
+static _Atomic int packets_under_way;
+
+ssize_t sendto(int socket, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t to_size) {
+    start_once();
+    int counts = active > 0 && to && (to->sa_family == AF_INET || to->sa_family == AF_INET6);
+    if (counts) atomic_fetch_add(&packets_under_way, 1); /* first, as it may be received before this returns */
+    ssize_t sent = REAL(sendto)(socket, data, size, flags, to, to_size);
+    if (counts && sent < 0) atomic_fetch_sub(&packets_under_way, 1);
+    return sent;
+}
+
+ssize_t recvfrom(int socket, void *restrict data, size_t size, int flags, struct sockaddr *restrict from, socklen_t *restrict from_size) {
+    start_once();
+    ssize_t got = REAL(recvfrom)(socket, data, size, flags, from, from_size);
+    if (active > 0 && got >= 0 && from && (from->sa_family == AF_INET || from->sa_family == AF_INET6))
+        atomic_fetch_sub(&packets_under_way, 1);
+    return got;
+}
+
 /* A woken thread counts as running at once, so three looks in a row that find all asleep mean that nothing is on its way. */
 static void settle(void) {
     static int calls;
     double begin = real_seconds();
     if (calls++ % RESCAN_EVERY == 0 || frames < RESCAN_ALWAYS_UNTIL) list_threads();
     for (int quiet = 0; quiet < 3;) {
-        if (others_asleep()) { quiet++; continue; }
+        if (atomic_load(&packets_under_way) > 0 && real_seconds() - begin > LOST_MS * 1e-3) atomic_store(&packets_under_way, 0);
+        if (others_asleep() && atomic_load(&packets_under_way) <= 0) { quiet++; continue; }
         quiet = 0;
         syscall(SYS_sched_yield);
         if (real_seconds() - begin > STUCK_S) { fprintf(stderr, "lockstep: threads do not settle, frame %ld\n", frames); break; }
@@ -186,6 +213,32 @@ void rest_and_run_server(void) {
     atomic_store(&meshes_open, 0);
     server_round();
     settle();
+}
+
+/* Whoever waits for a time or a semaphore looks again at once: woken, it counts as running when the threads are brought to
+ * rest. A nap in real time would let it go on in this frame or the next, as it happens. */
+static void tell_change(void) {
+    atomic_fetch_add(&changes, 1);
+    if (atomic_load(&waiting_for_changes)) futex_wake(&changes);
+}
+
+static void wait_for_change(int since) {
+    atomic_fetch_add(&waiting_for_changes, 1);
+    futex_wait_while(&changes, since, 20000);
+    atomic_fetch_sub(&waiting_for_changes, 1);
+}
+
+void advance_clock(int64_t us) {
+    atomic_fetch_add(&clock_us, us);
+    tell_change();
+}
+
+int sem_post(sem_t *semaphore) {
+    start_once();
+    int result = REAL(sem_post)(semaphore), error = errno;
+    if (active) tell_change();
+    errno = error;
+    return result;
 }
 
 void run_freely(void) { let_go_at = real_seconds(); atomic_store(&free_running, 1); }
@@ -252,16 +305,21 @@ int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict dea
         errno = ETIMEDOUT;
         return -1;
     }
-    for (;;) { /* short real waits: the main thread returns after one, others when the virtual deadline has passed */
+    if (kind == MAIN) { /* a short real wait, then it goes on */
         struct timespec until;
         REAL(clock_gettime)(CLOCK_REALTIME, &until);
-        until.tv_nsec += kind == MAIN ? 5000000 : 20000000;
+        until.tv_nsec += 5000000;
         if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
-        int result = REAL(sem_timedwait)(semaphore, &until);
-        if (kind == MESHES && !result) wait_for_rest();
-        if (kind == MAIN || !result || errno != ETIMEDOUT) return result;
-        if (now_us() >= deadline_us) { errno = ETIMEDOUT; return -1; }
+        return REAL(sem_timedwait)(semaphore, &until);
     }
+    for (;;) {
+        int since = atomic_load(&changes);
+        if (!REAL(sem_trywait)(semaphore)) break;
+        if (now_us() >= deadline_us) { errno = ETIMEDOUT; return -1; }
+        wait_for_change(since);
+    }
+    if (kind == MESHES) wait_for_rest();
+    return 0;
 }
 
 /* The main thread's sleeps advance the clock; other threads sleep until it has passed. */
@@ -269,12 +327,16 @@ static int virtual_sleep(int64_t us) {
     if (atomic_load(&free_running)) { real_sleep_us(us); return 0; }
     if (this_thread() == MAIN) {
         rest_and_run_server();
-        atomic_fetch_add(&clock_us, us);
+        advance_clock(us);
         return 0;
     }
     int64_t until = atomic_load(&clock_us) + us;
     double begin = real_seconds(), patience = in_lockstep ? 5 : 0.05;
-    while (atomic_load(&clock_us) < until && real_seconds() - begin < patience) real_sleep_us(500);
+    while (real_seconds() - begin < patience) {
+        int since = atomic_load(&changes);
+        if (atomic_load(&clock_us) >= until) break;
+        wait_for_change(since);
+    }
     return 0;
 }
 

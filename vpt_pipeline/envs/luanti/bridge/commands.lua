@@ -20,6 +20,7 @@ end
 function C.time(_, c) minetest.set_timeofday(c.time) end
 function C.hp(player, c) player:set_hp(c.hp) end
 function C.breath(player) player:set_breath(10) end
+function C.release_clouds(player) player:set_clouds {speed = {x = 0, z = -2}} end -- as they drift by default
 
 function C.seed(_, c)
   math.randomseed(c.seed)

@@ -30,6 +30,7 @@ minetest.register_on_joinplayer(function(player)
   player:hud_set_hotbar_itemcount(9)
   player:hud_set_flags {minimap = false}
   player:get_inventory():set_size("main", 32) -- as many as the inventory window shows
+  player:set_clouds {speed = {x = 0, z = 0}} -- how many frames they are seen while the game loads depends on its threads
   local name = player:get_player_name()
   local privileges = minetest.get_player_privs(name)
   privileges.fast, privileges.interact = true, true
