@@ -114,6 +114,7 @@ def freeplay(body: Body) -> Script:
     """A person at leisure: one thing after another."""
     if body.style.single_minded:
         yield from chores(body)
+        return
     weights = {name: weight * body.style.likes.get(name, 1.0) for name, (weight, _) in _FREEPLAY.items()}
     longing = dict.fromkeys(weights, 1.0)
     while True:
