@@ -60,7 +60,7 @@ def act(folder: Path) -> None:
 def main(args: Args) -> None:
     """Measure and print."""
     if args.quick:
-        from benchmarks.small import small_play, small_prior  # not in the process whose start is measured
+        from benchmarks._small import small_play, small_prior  # not in the process whose start is measured
 
         with tempfile.TemporaryDirectory() as folder:
             play = small_play(Path(folder) / "play")

@@ -21,7 +21,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.small import small_idm, small_play
+from benchmarks._small import small_idm, small_play
 from data.files import atomic_path, write_json_atomic
 from data.recording import Recording, find_recordings
 from idm.chart_style import BLUE, FAINT, GREEN, ORANGE, figure, png

@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from benchmarks.prior_labels import ratio
-from benchmarks.small import small_play, small_prior
+from benchmarks._small import small_play, small_prior
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from prior.nn.precision import Precision
