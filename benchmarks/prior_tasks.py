@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from benchmarks.prior_labels import ratio
 from benchmarks._small import small_play, small_prior
+from benchmarks.prior_labels import ratio
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from prior.nn.precision import Precision

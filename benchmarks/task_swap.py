@@ -20,8 +20,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.prior_labels import ratio
 from benchmarks._small import small_play, small_prior
+from benchmarks.prior_labels import ratio
 from data.files import write_json_atomic
 from data.recording import find_recordings
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all

@@ -19,9 +19,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from benchmarks.prior_labels import ratio
 from benchmarks._small import TASKS as TASKS_PLAYED
 from benchmarks._small import small_follower, small_play
+from benchmarks.prior_labels import ratio
 from data.files import atomic_path, write_json_atomic
 from idm.chart_style import BLUE, GREEN, ORANGE, figure, png
 from vpt_pipeline.agents import Acting
