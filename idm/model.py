@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from data.actions import BUTTONS, CameraQuantizer
 from idm.config import IDMConfig
+from idm.slots import SLOTS
 from idm.stems import build_stem
 from prior.nn.heads import CategoricalHead
 from prior.nn.impala import ready_for_inference
@@ -28,10 +29,6 @@ from prior.nn.layers import dense
 from prior.nn.transformer import FrameTransformer
 
 QUANTIZER = CameraQuantizer()
-SLOTS = 9
-_SLOT_KEYS = [BUTTONS.index(f"hotbar.{slot}") for slot in range(1, SLOTS + 1)]
-_REACH = 2  # frames to each side in which a change of the slot may show
-_NO_CHANGE = 1e-4  # less probable changes of it count as none
 
 
 @dataclass(frozen=True)
@@ -82,27 +79,6 @@ class _Net(nn.Module):
         return self._stem[0] if hasattr(self, "_stem") else self.motion
 
 
-class SlotChanges(nn.Module):
-    """What a change of the selected slot says of the keys that select.
-
-    Which slot is selected is seen in every frame, so a change tells the frame of its key, where the keys' own head, which
-    learns from a few presses, is often a frame off. How much a change within two frames weighs is learnt, and the same for
-    all slots; at first it weighs nothing.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1, 1, 2 * _REACH + 1))
-
-    def forward(self, slot_BTS: Tensor) -> Tensor:
-        """Log-probabilities of slots (B, T, 9) -> what to add to the log-odds of their keys (B, T, 9)."""
-        before, after = slot_BTS, torch.cat([slot_BTS[:, 1:], slot_BTS[:, -1:]], 1)
-        change = after.exp() * -torch.expm1(before)  # to this slot between this frame and the next
-        evidence = torch.log(change.clamp_min(_NO_CHANGE) / _NO_CHANGE)
-        rows = evidence.transpose(1, 2).reshape(-1, 1, evidence.shape[1])
-        return F.conv1d(rows, self.weight, padding=_REACH).reshape(evidence.shape[0], SLOTS, -1).transpose(1, 2)
-
-
 class _Heads(nn.Module):
     def __init__(self, config: IDMConfig) -> None:
         super().__init__()
@@ -112,7 +88,6 @@ class _Heads(nn.Module):
             self.gui = CategoricalHead(config.hidden, (), 2, config.temperature)
         if config.slot_head:
             self.slot = CategoricalHead(config.hidden, (), SLOTS, config.temperature)
-            self.slot_changes = SlotChanges()
 
 
 class InverseDynamicsModel(nn.Module):
@@ -151,16 +126,8 @@ class InverseDynamicsModel(nn.Module):
         x = F.relu(x)
         x = self.net.final_ln(self.net.lastlayer(x) if self.config.last_layer else x)
         gui = self.pi_head.gui(x) if self.config.gui_head else None
-        buttons = self.pi_head.buttons(x)
-        if not self.config.slot_head:
-            return ActionLogProbs(buttons, self.pi_head.camera(x), gui)
-        slot = self.pi_head.slot(x)
-        # detached: the slots are learnt from the slots
-        odds = (buttons[..., 1] - buttons[..., 0]).index_add(
-            -1, torch.tensor(_SLOT_KEYS, device=x.device), self.pi_head.slot_changes(slot.detach()).to(buttons.dtype)
-        )
-        buttons = torch.stack([F.logsigmoid(-odds), F.logsigmoid(odds)], -1)
-        return ActionLogProbs(buttons, self.pi_head.camera(x), gui, slot)
+        slot = self.pi_head.slot(x) if self.config.slot_head else None
+        return ActionLogProbs(self.pi_head.buttons(x), self.pi_head.camera(x), gui, slot)
 
     def forward(self, images: Tensor, motion: Tensor) -> ActionLogProbs:
         """Whole windows: images (B, T + 2 halo, H, W, 3), motion (B, T + 2 halo, C, h, w)."""
