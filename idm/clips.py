@@ -16,7 +16,7 @@ from torch import Tensor
 from data.augment import colour_jitter, mirror, tilt
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
-from idm.slots import SLOTS
+from idm.model import SLOTS
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from data.actions import BUTTONS, CameraQuantizer
 from idm.config import IDMConfig
-from idm.slots import SLOTS
 from idm.stems import build_stem
 from prior.nn.heads import CategoricalHead
 from prior.nn.impala import ready_for_inference
@@ -29,6 +28,7 @@ from prior.nn.layers import dense
 from prior.nn.transformer import FrameTransformer
 
 QUANTIZER = CameraQuantizer()
+SLOTS = 9
 
 
 @dataclass(frozen=True)

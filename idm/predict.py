@@ -16,17 +16,12 @@ from numpy.typing import NDArray
 
 from data.frame_inputs import FrameInputs
 from idm.model import InverseDynamicsModel
-from idm.slots import SLOT_KEYS, change_odds
 
 
 @dataclass(frozen=True)
 class RawPredictions:
     """odds: float32 (T, 20) log-odds of held. camera: float32 (T, 2, 11) log-probabilities. gui: float32 (T,) log-odds of
-    an open GUI, NaN where the model does not say. start: first frame's index.
-
-    Where the model sees which slot is selected, the log-odds of a change to a slot are added to those of its key: two pieces of
-    evidence, counted as if independent, which calibration mends.
-    """
+    an open GUI, NaN where the model does not say. start: first frame's index."""
 
     start: int
     odds: NDArray[np.float32]
@@ -91,13 +86,10 @@ class WindowPredictor:
         copies = -(-self.block // len(features))
         out = self.model.window_logprobs(features.expand(copies, -1, -1))
         buttons, camera = out.buttons[0, keep].float().cpu().numpy(), out.camera[0, keep].float().cpu().numpy()
-        odds = buttons[..., 1] - buttons[..., 0]
-        if out.slot is not None:
-            odds[:, SLOT_KEYS] += change_odds(out.slot[0].float().cpu().numpy())[keep]
         gui = np.full(len(buttons), np.nan, np.float32)
         if out.gui is not None:
             gui = (out.gui[0, keep, 1] - out.gui[0, keep, 0]).float().cpu().numpy()
-        return RawPredictions(start + keep.start, odds, camera, gui)
+        return RawPredictions(start + keep.start, buttons[..., 1] - buttons[..., 0], camera, gui)
 
     def predict(
         self, blocks: Iterable[FrameInputs], begin: int = 0, first: int = 0, stop: int | None = None
