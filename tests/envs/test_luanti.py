@@ -22,6 +22,7 @@ def start(env: LuantiEnv, **options: Any) -> dict[str, Any]:
 
 def test_spaces_and_truth_follow_the_contract(luanti: LuantiEnv) -> None:
     observation, info = luanti.reset(seed=1)
+    luanti.action_space.seed(0)  # some actions open two menus, which a fast reset does not close (docs/luanti.md)
     assert luanti.observation_space.contains(observation)
     assert set(luanti.action_space.sample()) == {*ENV_BUTTONS, "camera"}
     assert set(info) == set(GameTruth.__annotations__)
