@@ -11,8 +11,8 @@ video with an even size the same pixels, to the last grey level. What differs, a
   scale while decoding only for models that were trained so.
 * Only PyAV can say of each frame whether the decoder invented part of it. ffmpeg's messages say so too, at about the
   right frame. decord conceals spoilt pixels without a word; what it cannot decode at all goes to PyAV.
-* Where damage brings frames out of their order, which is rare, PyAV gives each
-  its own pts, the ffmpeg program a guess from the order in which it decodes.
+* Where damage brings frames out of their order, which is rare, PyAV gives each its own pts, the ffmpeg program a guess from
+  the order in which it decodes.
 """
 
 from __future__ import annotations

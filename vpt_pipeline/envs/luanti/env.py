@@ -224,10 +224,11 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
             conf = settings_text(self.size, self._viewing_range, self._template.map_seed, position, self._settings)
             game = Game(guard.folder, world, game_home(), self.size, conf, LOAD_SECONDS)
             self._closing.callback(game.close)
-            # a frame of loading takes a millisecond of virtual time more or less: each ends at a full second again
-            while not game.truths:
+            loaded = False
+            while not loaded:
+                loaded = game.truths > 0
+                # a frame of loading takes a millisecond of virtual time more or less: on to a full second again
                 game.step(seconds=math.ceil(game.frame.clock_s + 0.5) - game.frame.clock_s)
-            game.step(seconds=math.ceil(game.frame.clock_s + 0.5) - game.frame.clock_s)
             while game.frame.clock_s < _CLOCK_START_S:
                 game.step(seconds=0.5)
             game.call("release_clouds")
