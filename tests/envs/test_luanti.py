@@ -22,7 +22,7 @@ def start(env: LuantiEnv, **options: Any) -> dict[str, Any]:
 
 def test_spaces_and_truth_follow_the_contract(luanti: LuantiEnv) -> None:
     observation, info = luanti.reset(seed=1)
-    luanti.action_space.seed(0)  # some actions open two menus, which a fast reset does not close (docs/luanti.md)
+    luanti.action_space.seed(0)
     assert luanti.observation_space.contains(observation)
     assert set(luanti.action_space.sample()) == {*ENV_BUTTONS, "camera"}
     assert set(info) == set(GameTruth.__annotations__)
@@ -44,6 +44,14 @@ def test_camera_turns_in_counts_and_carries_the_rest(luanti: LuantiEnv) -> None:
     assert info["yaw"] - before["yaw"] == pytest.approx(13 * 0.15)  # to the right
     assert info["pitch"] - before["pitch"] == pytest.approx(3 * 0.15)  # down
     assert info["yaw"] == pytest.approx(-(luanti._running().truth["yaw"] - 360), abs=0.02)  # what the server believes
+
+
+@pytest.mark.parametrize("keys", [("inventory",), ("drop", "back", "inventory")])
+def test_a_fast_reset_closes_menus_that_open_late_too(luanti: LuantiEnv, keys: tuple[str, ...]) -> None:
+    start(luanti)
+    luanti.step(dict.fromkeys(keys, 1))
+    assert not start(luanti)["gui_open"]
+    assert not any(luanti.step({})[4]["gui_open"] for _ in range(3))
 
 
 @pytest.mark.parametrize("yaw", [-150.0, -60.0, 30.0, 120.0])

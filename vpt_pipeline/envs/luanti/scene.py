@@ -10,6 +10,7 @@ from vpt_pipeline.envs.luanti.game import ESCAPE, KEYS, Game
 from vpt_pipeline.envs.truth import Vector
 
 _SETTLE_STEPS = 20
+_KEYS_WAITING = 3  # the engine heeds one of drop, back and inventory a frame, in this order; the others wait their turn
 _PEN = 9.0  # animals appear at most this many metres to each side
 
 
@@ -31,7 +32,8 @@ def furnish(game: Game, scene: Scene) -> None:
 
     Raises RuntimeError for an item that the game does not know or that finds no room, and GameDied.
     """
-    game.step()  # releases every key
+    for _ in range(_KEYS_WAITING):
+        game.step()  # releases every key
     if game.frame.gui_open:
         game.step([ESCAPE])
         game.step()
