@@ -191,9 +191,7 @@ def main(args: Args) -> None:
         tuple(names), (task,), args.episodes, args.seconds, videos=1, out=args.out / "evaluation",
         acting=Acting(temperature=args.temperature),
     )  # fmt: skip
-    plans = plans_of(asked)
-    with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
-        rollouts = play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+    rollouts = play_all(plans_of(asked), asked.out / "episodes.jsonl", asked.workers)
 
     told: dict[str, dict[str, Any]] = {}
     of_agent: dict[str, NDArray[np.float64]] = {}

@@ -121,8 +121,7 @@ def main(args: Args) -> None:
             acting=Acting(temperature=args.temperature),
         )
         plans = plans_of(replace(asked, videos=2))
-        with progress_bar(f"playing {task}", sum(plan.steps for plan in plans), "frames") as bar:
-            rollouts += play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+        rollouts += play_all(plans, asked.out / "episodes.jsonl", asked.workers, f"playing {task}")
 
     told = []
     print("| task | fine-tuned | before | random | scripted | of the scripted player's |\n|---|---|---|---|---|---|")

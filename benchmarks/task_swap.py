@@ -26,7 +26,6 @@ from data.files import write_json_atomic
 from data.recording import find_recordings
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all
 from vpt_pipeline.index import IndexConfig, index
-from vpt_pipeline.progress import progress_bar
 from vpt_pipeline.rollout import Rollout
 from vpt_pipeline.tasks import TASKS
 
@@ -165,9 +164,7 @@ def _play(args: Args, agents: tuple[str, ...], task: str) -> list[Rollout]:
     asked = EvaluateConfig(
         agents, (task,), args.episodes, args.seconds, videos=2, out=args.out / "evaluation", workers=args.workers
     )
-    plans = plans_of(asked)
-    with progress_bar(f"playing {task}", sum(plan.steps for plan in plans), "frames") as bar:
-        return play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+    return play_all(plans_of(asked), asked.out / "episodes.jsonl", asked.workers, f"playing {task}")
 
 
 if __name__ == "__main__":

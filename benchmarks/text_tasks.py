@@ -26,7 +26,6 @@ from data.files import atomic_path, write_json_atomic
 from idm.chart_style import BLUE, GREEN, ORANGE, figure, png
 from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all
-from vpt_pipeline.progress import progress_bar
 from vpt_pipeline.prompts_options import Asking
 from vpt_pipeline.tasks import TASKS
 
@@ -71,9 +70,7 @@ def played(args: Args, agents: dict[str, str], name: str, scale: float) -> Resul
         tuple(agents), ("freeplay",), args.episodes, args.seconds, videos=1, out=args.out / name,
         workers=args.workers, acting=Acting(temperature=args.temperature, guidance=scale),
     )  # fmt: skip
-    plans = plans_of(asked)
-    with progress_bar(f"playing, {name}", sum(plan.steps for plan in plans), "frames") as bar:
-        rollouts = play_all(plans, asked.out / "episodes.jsonl", asked.workers, bar.advance)
+    rollouts = play_all(plans_of(asked), asked.out / "episodes.jsonl", asked.workers, f"playing, {name}")
     return {
         prompt: {
             measure: np.array([r.measures[measure] for r in rollouts if r.agent == agent and r.measures is not None])

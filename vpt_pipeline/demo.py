@@ -218,9 +218,7 @@ def _play(config: DemoConfig, game: str) -> list[Rollout]:
         agents, ("freeplay",), ROLLOUTS, ROLLOUT_SECONDS, videos=1, out=folder, size=config.size, game=game,
         workers=config.workers,
     )  # fmt: skip
-    plans = plans_of(asked)
-    with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
-        return play_all(plans, folder / "episodes.jsonl", config.workers, bar.advance)
+    return play_all(plans_of(asked), folder / "episodes.jsonl", config.workers)
 
 
 def _with_seed(training: TrainIdmConfig, seed: int) -> TrainIdmConfig:

@@ -173,8 +173,8 @@ class _Books(Watch[RolloutPlan, Rollout]):
     kept: the file; advance: told of frames as they are played.
     """
 
-    def __init__(self, kept: Path, advance: Callable[[int], None], warn: Callable[[str], None]) -> None:
-        self._kept, self._advance, self._warn = kept, advance, warn
+    def __init__(self, kept: Path, advance: Callable[[int], None]) -> None:
+        self._kept, self._advance = kept, advance
         self.known = {_key(plan): rollout for plan, rollout in _read(kept)}
 
     def heard(self, plan: RolloutPlan, message: int) -> None:
@@ -195,34 +195,36 @@ class _Books(Watch[RolloutPlan, Rollout]):
         return failed(plan, f"as its process {how}")
 
     def _say(self, plan: RolloutPlan, what: str) -> None:
-        self._warn(f"[yellow]{escape(f'{label_of(plan.agent)}, {plan.task}, seed {plan.seed}: {what}')}[/yellow]")
+        say(f"[yellow]{escape(f'{label_of(plan.agent)}, {plan.task}, seed {plan.seed}: {what}')}[/yellow]")
 
 
 def play_all(
     plans: Sequence[RolloutPlan],
     kept: Path,
     workers: int,
-    advance: Callable[[int], None] = lambda frames: None,
-    warn: Callable[[str], None] = say,
+    title: str = "playing",
     cluster: str | None = None,
     on: ClusterPlay = ClusterPlay(),
 ) -> list[Rollout]:
     """The episodes of all plans, in order; those in the file ``kept`` are not played again, new ones are added to it.
 
     workers: processes that play one episode after another; with ``cluster``, the address of a Ray cluster, actors on it.
+    title: of the progress bar.
     """
-    books = _Books(kept, advance, warn)
-    todo = [plan for plan in plans if _key(plan) not in books.known]
-    if cluster is None:
-        run_in_turn(_player, todo, workers, books, ATTEMPTS, alike)
-    elif todo:
-        try:
-            from vpt_pipeline.rollout_cluster import ClusterGames, play_on_cluster
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f'--cluster {cluster}: the package {error.name} is missing: pip install "vpt-pipeline[cluster]"'
-            ) from error
-        play_on_cluster(todo, ClusterGames(cluster, workers, on.cpus), books, warn)
+    with progress_bar(title, sum(plan.steps for plan in plans), "frames") as bar:
+        books = _Books(kept, bar.advance)
+        todo = [plan for plan in plans if _key(plan) not in books.known]
+        bar.skip(sum(plan.steps for plan in plans) - sum(plan.steps for plan in todo))
+        if cluster is None:
+            run_in_turn(_player, todo, workers, books, ATTEMPTS, alike)
+        elif todo:
+            try:
+                from vpt_pipeline.rollout_cluster import ClusterGames, play_on_cluster
+            except ModuleNotFoundError as error:
+                raise ValueError(
+                    f'--cluster {cluster}: the package {error.name} is missing: pip install "vpt-pipeline[cluster]"'
+                ) from error
+            play_on_cluster(todo, ClusterGames(cluster, workers, on.cpus), books, say)
     return [books.known[_key(plan)] for plan in plans]
 
 
@@ -288,11 +290,9 @@ def _cell(score: Score | None) -> str:
 
 def evaluate(config: EvaluateConfig) -> list[Score]:
     """Play what is not played yet, write the summary and return the scores."""
-    plans = plans_of(config)
-    with progress_bar("playing", sum(plan.steps for plan in plans), "frames") as bar:
-        rollouts = play_all(
-            plans, config.out / "episodes.jsonl", config.workers, bar.advance, cluster=config.cluster, on=config.on
-        )
+    rollouts = play_all(
+        plans_of(config), config.out / "episodes.jsonl", config.workers, cluster=config.cluster, on=config.on
+    )
     scores = scores_of(rollouts, config.game)
     write_json_atomic(config.out / "summary.json", [asdict(s) for s in scores])
     heading, *rows = table_of(scores)

@@ -16,6 +16,7 @@ from vpt_pipeline import evaluate, play
 from vpt_pipeline.envs.minerl.connection import PREFIX
 from vpt_pipeline.envs.minerl.server import owned
 from vpt_pipeline.evaluate import EvaluateConfig, _plan_of, plans_of, play_all, scores_of, table_of
+from vpt_pipeline.progress import Bar
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, roll_out
 from vpt_pipeline.tasks import EVALUATION_SEEDS, tasks_of
 from vpt_pipeline.worlds import World
@@ -88,12 +89,16 @@ def test_an_evaluation_with_broken_episodes_completes_and_counts_them(
     assert "3 failed to run" in (tmp_path / "table.md").read_text()
 
     monkeypatch.setenv("VPT_MINERL_FAKE", "{}")  # the same command again plays what did not run, and only that
-    assert evaluate.main(config) == 0
+    skipped: list[int] = []
+    monkeypatch.setattr(Bar, "skip", lambda bar, frames: skipped.append(frames))
+    assert evaluate.main(config) == 0 and skipped == [by_seed[first]["frames"]]
     assert json.loads((tmp_path / "summary.json").read_text())[0]["failed"] == 0
     assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 7
 
 
-def test_stopped_in_the_middle_it_leaves_nothing_behind_and_keeps_what_has_ended(tmp_path: Path) -> None:
+def test_stopped_in_the_middle_it_leaves_nothing_behind_and_keeps_what_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = plans_of(EvaluateConfig(("random",), ("travel",), 2, seconds=0.5, videos=0, game=FAKE))
     workers: list[int] = []
 
@@ -101,13 +106,14 @@ def test_stopped_in_the_middle_it_leaves_nothing_behind_and_keeps_what_has_ended
         games = [pid for pid, mark in owned._marked(owned.OWNER) if int(mark.split(".")[0]) in workers]
         return [*games, *(folder for pid in workers for folder in Path("/dev/shm").glob(f"{PREFIX}{pid}-*"))]
 
-    def stop(frames: int) -> None:  # Ctrl-C, in the middle of the second episode
+    def stop(bar: Bar, frames: int) -> None:  # Ctrl-C, in the middle of the second episode
         workers.extend(process.pid or 0 for process in multiprocessing.active_children())
         assert len(workers) == 1 and len(of_workers()) >= 3  # server, env, folder
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(Bar, "advance", stop)
     with pytest.raises(KeyboardInterrupt):
-        play_all([first, replace(second, steps=100_000)], tmp_path / "episodes.jsonl", 1, stop)
+        play_all([first, replace(second, steps=100_000)], tmp_path / "episodes.jsonl", 1)
     assert of_workers() == []
     (kept,) = (tmp_path / "episodes.jsonl").read_text().splitlines()
     assert json.loads(kept)["rollout"]["seed"] == first.seed
