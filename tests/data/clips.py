@@ -49,6 +49,7 @@ def make_video(
     generator = np.random.default_rng(noise)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options={"g": "10", **(options or {})})
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = time_base

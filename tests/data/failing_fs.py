@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 from fsspec import AbstractFileSystem
 
 
-class FailingFileSystem(AbstractFileSystem):
+class FailingFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """folder: where the files lie. chance: of a failure at each moment. failed: how often which moment failed.
 
     opened: a file that gets a line for each file opened, by any process. slow_s: waited before each read."""

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from data import span_table
 from data.clean_spans import CleanRules, LabelledFrames, clean_spans, smoothed, tolerated
 from data.files import sha256_file
 from data.label_parts import write_labels
@@ -80,7 +79,7 @@ def test_confidence_is_smoothed_within_a_scene_only() -> None:
 
 def test_tolerance_of_numbers_agrees_with_tolerance_at_every_threshold() -> None:
     rng = np.random.default_rng(0)
-    values, scene = rng.random(300), np.cumsum(rng.random(300) < 0.03)
+    values, scene = rng.random(300), np.cumsum(rng.random(300) < 0.03, dtype=np.int64)
     filled = tolerated(values, 4, scene)
     assert (filled >= values).all() and (filled > values).any()
     for threshold in (0.1, 0.4, 0.7):
@@ -123,7 +122,7 @@ def test_impossible_rules_are_refused(setting: dict[str, Any], says: str) -> Non
 def test_tables_are_read_a_video_at_a_time_and_written_as_spans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(span_table.pq.ParquetFile, "iter_batches", _small_batches)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", _small_batches)
     a, b = labels_of("a", 130), labels_of("b", 90, sure=0.55)
     a.cut[100] = True
     path = write_table(tmp_path / "labels" / "two.parquet", a, b)

@@ -67,7 +67,7 @@ def test_unknown_keys_and_fields_are_no_action(tmp_path: Path) -> None:
 def test_camera_keeps_fractions_of_a_degree_and_its_axes(tmp_path: Path) -> None:
     track = read(tmp_path, [record(dx=1, dy=-2), record(dx=0.5), record(dx=5000)])
     assert track.actions.camera.dtype == np.float32
-    np.testing.assert_allclose(track.actions.camera, [[-0.30, 0.15], [0, 0.075], [0, 750]], rtol=1e-6)
+    np.testing.assert_allclose(track.actions.camera, np.array([[-0.30, 0.15], [0, 0.075], [0, 750]]), rtol=1e-6)
 
 
 def test_a_stuck_attack_is_released_until_its_next_press(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
             if new != slot:
                 slot = new
                 buttons.add(f"hotbar.{slot + 1}")
-        actions.append(Action(frozenset(buttons), tuple(generator.normal(0, 5, 2).tolist())))  # type: ignore[arg-type]
+        actions.append(Action(frozenset(buttons), tuple(generator.normal(0, 5, 2).tolist())))
         slots.append(slot)
         cursors.append((float(index), 100.0))
         guis.append(bool(generator.random() < 0.5))

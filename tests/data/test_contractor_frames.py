@@ -102,7 +102,7 @@ def test_a_cursor_outside_the_frame_is_cut_off_and_ends_the_recording_as_publish
     np.testing.assert_array_equal(samples[1].frame, agent_frame(expected))
     np.testing.assert_array_equal(samples[3].frame, agent_frame(frame(3)))
     reader = RecordedSamples(write(tmp_path, records), map(frame, range(4)), AS_PUBLISHED)
-    taken = []
+    taken: list[Sample] = []
     with pytest.raises(BrokenRecordError, match=r"play\.jsonl:2: broken record \(ValueError: a cursor") as caught:
         taken.extend(reader)
     assert caught.value.row == 1 and caught.value.kind == "ValueError"

@@ -92,7 +92,7 @@ def test_confidence_and_flags_follow_from_the_predictions() -> None:
     p[2, BUTTON_INDEX["forward"]] = 0.9
     table = LabelTable.from_predictions(
         "a", first_frame=5, source_frame=[0, 1, 2, 3], pts=[0, 1, 2, 3], time_base=Fraction(1, 20), buttons=p,
-        camera=[[0.1, -0.1], [0, 0], [0, 0], [0, 2]], camera_bin=[[5, 5], [5, 5], [5, 5], [5, 7]],
+        camera=[[0.1, -0.1], [0.0, 0.0], [0.0, 0.0], [0.0, 2.0]], camera_bin=[[5, 5], [5, 5], [5, 5], [5, 7]],
         conf_camera=[0.9, 0.9, 0.5, 0.9], gui=[0, 0, 0, 1], resampled=[0, 1, 0, 0],
     )  # fmt: skip
     assert table.frame.tolist() == [5, 6, 7, 8] and table.time_base.tolist() == [[1, 20]] * 4
@@ -183,7 +183,7 @@ def test_a_merge_holds_one_row_group_at_a_time(tmp_path: Path, monkeypatch: pyte
         seen = max(seen, sum(map(len, tables)))
         return original(tables, *args)
 
-    monkeypatch.setattr(label_parts.pa, "concat_tables", watched)
+    monkeypatch.setattr(pa, "concat_tables", watched)
     assert merge_parts(parts, tmp_path / "labels.parquet") == 2700 and 100 <= seen < 200
 
 

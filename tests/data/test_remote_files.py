@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from data.remote_files import exists, list_files, open_read, put, put_bytes, sha256, size

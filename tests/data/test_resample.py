@@ -1,7 +1,7 @@
 """Ticks from video of any rate: which frame is on screen, exactly, and what is said about it."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.resample import ResampleReport, TickFrame, at_rate
-from data.video import VideoReader
+from data.video import VideoFrame, VideoReader
 from tests.data.clips import frames_at, make_video, number_of
 
 MILLISECONDS = Fraction(1, 1000)
@@ -128,9 +128,9 @@ def test_a_long_still_picture_is_kept() -> None:
 
 
 def test_memory_is_bounded_and_reading_is_lazy() -> None:
-    taken = []
+    taken: list[int] = []
 
-    def endless():  # type: ignore[no-untyped-def]
+    def endless() -> Iterator[VideoFrame]:
         for index in range(10**9):
             taken.append(index)
             yield frames_at([50 * index], MILLISECONDS)[0]

@@ -54,7 +54,8 @@ def _train(
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=meta["lr"], weight_decay=meta["weight_decay"])
     memory = policy.empty_memory(batch)
-    losses, norms, first = [], [], {}
+    losses, norms = [], []
+    first: dict[str, torch.Tensor] = {}
     for step in range(steps):
         out, memory = policy(frames[:, step : step + 1], memory)
         memory = memory.detach()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from idm.model import InverseDynamicsModel
 from idm.published import idm_config
@@ -39,7 +40,7 @@ def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
 
 
 def _window(
-    model: InverseDynamicsModel, file: str, frames: recipes.NDArray[np.uint8], start: int, end: int, golden: Arrays,
+    model: InverseDynamicsModel, file: str, frames: NDArray[np.uint8], start: int, end: int, golden: Arrays,
     suffix: str,
 ) -> Iterator[Finding]:  # fmt: skip
     key = f"w{start}_{end}"

@@ -50,8 +50,10 @@ def check(folder: Path) -> Iterator[Finding]:
 
 def _zip(golden: Golden, name: str, settings: ZipSettings, keys: Sequence[str]) -> Iterator[Finding]:
     for aliasing, action in ((True, "action"), (False, "action_noalias")):
-        demos = (golden[what] for what in ("latents_f16", "lens", "demo_buttons", "demo_camera"))
-        rules = ZipRules(*demos, keys, settings, aliasing=aliasing)
+        latents, lengths, buttons, camera = (
+            golden[what] for what in ("latents_f16", "lens", "demo_buttons", "demo_camera")
+        )
+        rules = ZipRules(latents, lengths, buttons, camera, keys, settings, aliasing=aliasing)
         steps = [rules.step(*seen) for seen in zip(golden["queries_f16"], golden["gui_open"], strict=True)]
         actions = [(*step.buttons, *step.camera) for step in steps]
         yield Finding(f"search {name}_{action}", largest_error(actions, golden[f"{name}_{action}"]), 0.0)
@@ -66,7 +68,7 @@ def _zip(golden: Golden, name: str, settings: ZipSettings, keys: Sequence[str]) 
 
 
 def _ts(golden: Golden, name: str, settings: TsSettings) -> Iterator[Finding]:
-    rules = TsRules(*(golden[f"ts_{what}"] for what in ("vpt_f16", "mineclip_f16", "lens")), settings)
+    rules = TsRules(golden["ts_vpt_f16"], golden["ts_mineclip_f16"], golden["ts_lens"], settings)
     rules.set_goal(golden["ts_goal"])
     assert rules.goal_cost is not None
     yield Finding(f"search {name}_future_goal", _relative(rules.goal_cost, golden[f"{name}_future_goal"]), 1e-5)

@@ -86,7 +86,7 @@ def _prior_training(
     for _ in range(3):
         loss = prior_loss(model, videos, texts, kind="as_published", noise=noise)
         optimizer.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         optimizer.step()
         told.append([value.item() for value in (loss.total, loss.kl * 6, loss.error)])
     yield Finding("steve1 prior, three steps' losses", relative(told, golden["train3_loss_kl_mse"]), 1e-4, "relative")

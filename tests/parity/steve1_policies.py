@@ -96,7 +96,7 @@ def _act(
         out = policy.heads(latents)
         heads = [out.buttons, out.camera]
         if scale is not None:
-            heads = [guided(*head.chunk(2), scale) for head in heads]
+            heads = [guided(head[:1], head[1:], scale) for head in heads]
         told.append((*heads, out.value))
     buttons, camera, value = (torch.cat(parts, 1) for parts in zip(*told, strict=True))
     ours = _heads(buttons, camera) | {
@@ -158,7 +158,7 @@ def check_training(place: Path) -> Iterator[Finding]:
         memory = memory.detach()
         loss = summed_loss(out, buttons[:, part], camera[:, part])
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norms.append(nn.utils.clip_grad_norm_(policy.parameters(), MOST_GRADIENT).item())
         optimizer.step()
         losses.append(loss.item())

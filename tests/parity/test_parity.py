@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas
+from tests.parity import actions, cloning, heads, inverse, loader, policies, recipes, schemas
 from tests.parity.finding import GOLDEN, Finding
 
 SMALL = 1e7
@@ -50,21 +52,21 @@ def test_inverse_dynamics_model_of_the_published_size() -> None:
 
 def test_a_wrong_weight_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks can fail: a hundred-thousandth more on one weight of thousands is a miss in float64."""
-    right = policies.recipes.weight
+    right = recipes.weight
 
-    def wrong(name: str, shape: tuple[int, ...], seed: int, index: int):  # type: ignore[no-untyped-def]
+    def wrong(name: str, shape: tuple[int, ...], seed: int, index: int) -> NDArray[np.float32]:
         values = right(name, shape, seed, index)
         if name == "net.recurrent_layer.blocks.0.r.orc_block.b_nd":
             values.flat[0] += 1e-5
         return values
 
-    monkeypatch.setattr(policies.recipes, "weight", wrong)
-    monkeypatch.setattr(policies.recipes, "fill", _fill_without_digests(policies.recipes.fill))
+    monkeypatch.setattr(recipes, "weight", wrong)
+    monkeypatch.setattr(recipes, "fill", _fill_without_digests(recipes.fill))
     missed = next(f for f in policies.check(GOLDEN, most_parameters=SMALL) if not f.passed)
     assert "float64" in missed.name and missed.error < 1e-3
 
 
-def _fill_without_digests(fill):  # type: ignore[no-untyped-def]
+def _fill_without_digests(fill: Callable[..., None]) -> Callable[..., None]:
     return lambda module, seed, digests=None: fill(module, seed)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from data.download import Patience
+from data.index_file import read_index
 from data.recording import find_recordings
 from tests.data.file_server import FileServer, serving
 from tests.pipeline.label_files import write_recording
@@ -110,9 +111,8 @@ def test_the_choice_depends_on_the_seed_alone(run: Callable[..., Path], server: 
     assert len({tuple(names) for names in chosen}) > 1
     assert chosen == [there(run(3, f"again{seed}", shuffle=True, seed=seed, workers=2)) for seed in range(4)]
     # one that comes late is waited for: those behind it do not take its place
-    first = fetch_module.in_order(
-        FetchConfig("", 1), fetch_module.read_index(run(1, "x", workers=1).parent / "index.json").entries
-    )[0].video
+    entries = read_index(run(1, "x", workers=1).parent / "index.json").entries
+    first = fetch_module.in_order(FetchConfig("", 1), entries)[0].video
     server.faults[f"/{first}"] = ["503", "drop"]
     assert there(run(3, "late", shuffle=True, workers=workers)) == chosen[0] and first in chosen[0]
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.label_parts import find_parts
+from data.label_parts import find_parts, write_part
 from data.labels import LabelTable
 from data.recording import Recording
 from data.video import VideoWriter
@@ -52,6 +52,7 @@ def encode(path: Path, frames: int, rate: int, codec: str, size: tuple[int, int]
     pictures, _ = turning_world(frames, 1, (size[1], size[0]))
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt, stream.time_base = *size, pix_fmt, Fraction(1, rate)
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
@@ -61,8 +62,8 @@ def encode(path: Path, frames: int, rate: int, codec: str, size: tuple[int, int]
 
 def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "a"))
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "b", threads=1))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "a")))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "b"), threads=1))
     table = LabelTable.read(tmp_path / "a" / "play.parquet")
     assert table.frame.tolist() == list(range(330))
     assert table.source_frame.tolist() == list(range(330))
@@ -70,7 +71,7 @@ def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, mode
     first = (tmp_path / "a" / "play.parquet").read_bytes()
     assert first == (tmp_path / "b" / "play.parquet").read_bytes()
     written = (tmp_path / "a" / "play.parquet").stat().st_mtime_ns
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "a"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "a")))
     assert (tmp_path / "a" / "play.parquet").stat().st_mtime_ns == written  # done is done
     assert not (tmp_path / "a" / "play.parts").exists()
 
@@ -92,27 +93,27 @@ def test_a_run_stopped_between_parts_ends_with_the_same_bytes(
 ) -> None:
     monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)  # 64 frames a part
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
-    write, written = labelling.write_part, []
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "whole")))
+    written: list[LabelTable] = []
 
     def stopping(rows: LabelTable, folder: Path) -> Path:
         if len(written) == stop_after:
             raise KeyboardInterrupt
         written.append(rows)
-        return write(rows, folder)
+        return write_part(rows, folder)
 
     monkeypatch.setattr(labelling, "write_part", stopping)
     with pytest.raises(KeyboardInterrupt):
-        label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "cut"))
+        label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "cut")))
     assert len(find_parts(tmp_path / "cut" / "play.parts")) == stop_after
-    monkeypatch.setattr(labelling, "write_part", write)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "cut"))
+    monkeypatch.setattr(labelling, "write_part", write_part)
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "cut")))
     assert (tmp_path / "cut" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
 def test_killed_with_sigkill_at_some_moment_and_started_again(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 900)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "whole")))
     code = (
         "import sys; from idm import labelling; labelling.BLOCKS_A_PART = 4\n"
         "from vpt_pipeline.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -141,14 +142,14 @@ def test_a_killed_run_goes_on_where_it_stopped_but_not_with_other_settings(
     with monkeypatch.context() as patch:
         patch.setattr("vpt_pipeline.label.merge_parts", killed)
         with pytest.raises(KeyboardInterrupt):
-            label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
+            label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "out")))
     written = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
     assert len(written) > 3 and not (tmp_path / "out" / "manifest.json").exists()
     for settings, kept in (({}, True), ({"precision": "bfloat16"}, False)):
         with monkeypatch.context() as patch:
             patch.setattr("vpt_pipeline.label.merge_parts", killed)
             with pytest.raises(KeyboardInterrupt):
-                label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out", **settings))  # type: ignore[arg-type]
+                label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "out"), **settings))  # type: ignore[arg-type]
         again = {part: part.stat().st_mtime_ns for part in find_parts(tmp_path / "out" / "a.parts")}
         assert again.keys() == written.keys()
         untouched = sum(again[part] == when for part, when in written.items())
@@ -159,7 +160,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = video(tmp_path / "play.mp4", 330)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "whole"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "whole")))
     size = (tmp_path / "whole" / "play.parquet").stat().st_size
     code = (
         "import resource, sys; from idm import labelling; labelling.BLOCKS_A_PART = 4\n"
@@ -174,7 +175,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(
     assert not (tmp_path / "full" / "play.parquet").exists()
     assert len(find_parts(tmp_path / "full" / "play.parts")) > 1
     monkeypatch.setattr(labelling, "BLOCKS_A_PART", 4)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "full"))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "full")))
     assert (tmp_path / "full" / "play.parquet").read_bytes() == (tmp_path / "whole" / "play.parquet").read_bytes()
 
 
@@ -217,7 +218,7 @@ def test_a_corrupt_middle_is_labelled_around_and_reported(tmp_path: Path, model:
     middle = len(content) // 2
     content[middle : middle + 3000] = np.random.default_rng(1).bytes(3000)
     source.write_bytes(bytes(content))
-    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
+    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "out")))
     entry = manifest.videos["play"]
     assert entry.status == "done"
     assert entry.problems
@@ -226,7 +227,7 @@ def test_a_corrupt_middle_is_labelled_around_and_reported(tmp_path: Path, model:
 
 def test_other_rates_are_resampled_to_20_hz_and_said_so(tmp_path: Path, model: Path) -> None:
     source = encode(tmp_path / "sixty.mp4", 180, 60, "libx264", (128, 72), "yuv420p")
-    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out"))
+    manifest = label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "out")))
     table = LabelTable.read(tmp_path / "out" / "sixty.parquet")
     assert len(table) == 60
     assert table.source_frame.tolist() == list(range(0, 180, 3))
@@ -236,7 +237,7 @@ def test_other_rates_are_resampled_to_20_hz_and_said_so(tmp_path: Path, model: P
 
 def test_contractor_output_is_read_back_as_the_same_actions(tmp_path: Path, model: Path) -> None:
     source = video(tmp_path / "play.mp4", 60)
-    label_videos(LabelConfig(videos=(str(source),), model=model, out=tmp_path / "out", contractor=True))
+    label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "out"), contractor=True))
     said = LabelTable.read(tmp_path / "out" / "play.parquet").to_actions()
     again = Recording(source, tmp_path / "out" / "play.jsonl", None).load_actions().actions
     np.testing.assert_array_equal(again.buttons, said.buttons)

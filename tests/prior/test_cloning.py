@@ -172,8 +172,7 @@ def test_null_actions_are_dropped_masked_or_kept() -> None:
     inputs = FrameInputs(images, np.zeros((6, 0, 0, 0), np.float16))
     track = ActionTrack(buttons, camera, valid=np.array([1, 1, 1, 1, 1, 0], bool))
     dropped, masked, kept = (
-        episode_of("e", "", inputs, track, Choices(nulls), cut=cut)
-        for nulls in ("drop", "mask", "keep")  # type: ignore[arg-type]
+        episode_of("e", "", inputs, track, Choices(nulls), cut=cut) for nulls in ("drop", "mask", "keep")
     )
     assert dropped.rows.tolist() == [1, 4, 5] and dropped.weight.tolist() == [1, 1, 0]
     assert dropped.first.tolist() == [True, True, False]  # the cut lay in a dropped frame
@@ -252,7 +251,7 @@ def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
 def test_clipping_clips_and_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     run = cloner(tmp_path, clip_gradients=1e-3)
     assert run._update(run.loader.draw(0))["gradient_norm"] > 1e-3
-    norm = torch.sqrt(sum((p.grad**2).sum() for p in run.learnt if p.grad is not None))
+    norm = torch.stack([(p.grad**2).sum() for p in run.learnt if p.grad is not None]).sum().sqrt()
     assert float(norm) <= 1.01e-3
     run.save()
     saved = (tmp_path / "resume.pt").read_bytes()

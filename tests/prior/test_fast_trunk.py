@@ -128,7 +128,7 @@ def test_changed_weights_are_never_computed_with_stale_ones() -> None:
         assert policy.frame_features(images).requires_grad  # gradients take the plain way
     policy.train()
     with torch.no_grad():
-        policy.net.img_process.cnn.stacks[0].firstconv.layer.weight.mul_(2)
+        policy.get_parameter("net.img_process.cnn.stacks.0.firstconv.layer.weight").mul_(2)
         policy.eval()
         after = policy.frame_features(images)
         assert not torch.equal(before, after)
@@ -220,7 +220,10 @@ def test_a_ready_policy_can_be_copied_and_pickled() -> None:
     expected = agent.joint([frames[0].numpy()])
     for copied in (copy.deepcopy(policy), pickle.loads(pickle.dumps(policy))):
         assert PolicyAgent(copied, deterministic=True).joint([frames[0].numpy()]) == expected
-    assert policy.net.img_process.cnn.packed or torch.is_grad_enabled()
+    trunk = policy.net.img_process
+    assert isinstance(trunk, ImageTrunk)
+    with torch.no_grad():
+        assert trunk.cnn.packed
 
 
 def test_pictures_of_another_size_and_none_at_all() -> None:
@@ -236,7 +239,7 @@ def test_pictures_of_another_size_and_none_at_all() -> None:
 def test_not_a_number_stays_one() -> None:
     policy, frames = small_policy()
     with torch.no_grad():
-        policy.net.img_process.cnn.stacks[1].firstconv.layer.weight[0, 0, 0, 0] = float("nan")
+        policy.get_parameter("net.img_process.cnn.stacks.1.firstconv.layer.weight")[0, 0, 0, 0] = float("nan")
         policy.eval().for_inference()
         assert policy.frame_features(frames[:, :32, :32]).isnan().any()
 

@@ -293,6 +293,8 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
 
 
 class Small(nn.Module):
+    steps: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(3, 2)
@@ -493,6 +495,7 @@ def test_harmless_names_are_reported(meta: bool) -> None:
     if meta:
         assert report.without_values == ("table", "value_head.bias", "value_head.weight")
     else:
+        assert kept is not None
         assert report.without_values == () and torch.equal(module.value_head.weight, kept)
 
 
@@ -503,5 +506,7 @@ def test_from_file_to_meta_module(tmp_path: Path) -> None:
     load_into(module, read_weights(tmp_path / "a.weights"), tmp_path / "a.weights")
     assert torch.equal(module.linear.weight, values()["linear.weight"])
     module.linear(torch.ones(1, 3)).sum().backward()
+    gradient = module.linear.weight.grad
+    assert gradient is not None
     with torch.no_grad():
-        module.linear.weight.sub_(module.linear.weight.grad)  # trainable in place, though mapped from a file
+        module.linear.weight.sub_(gradient)  # trainable in place, though mapped from a file

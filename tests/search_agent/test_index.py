@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from search_agent import approximate as codes
 from search_agent import budget as budgets
 from search_agent import distances, exact, index_files
 from search_agent import index as index_module
-from search_agent.distances import METRICS
+from search_agent.distances import METRICS, Metric
 from search_agent.held_out import near_queries
-from search_agent.index import Budget, LatentIndex, build, open_index
+from search_agent.index import Budget, LatentIndex, Neighbours, build, open_index
+from search_agent.native import library
 from search_agent.segments import Segment, Segments
 
 APPROXIMATE = Budget(latency_ms=1000, kind="approximate")
@@ -41,7 +44,9 @@ def walks(lengths: tuple[int, ...], dims: int = 64, seed: int = 0) -> list[tuple
     return made
 
 
-def plainly(sources, query, metric, without=()):
+def plainly(
+    sources: Sequence[tuple[str, np.ndarray]], query: np.ndarray, metric: Metric, without: Sequence[int] = ()
+) -> np.ndarray:
     """Every row's distance, in plain numpy: infinite for the segments left out."""
     a = np.concatenate([latents for _, latents in sources]).astype(np.float64)
     b = query.astype(np.float64)
@@ -57,22 +62,22 @@ def plainly(sources, query, metric, without=()):
     return far
 
 
-def flat_of(index: LatentIndex, found) -> np.ndarray:
+def flat_of(index: LatentIndex, found: Neighbours) -> np.ndarray:
     return index.segments.offsets[found.segments] + found.rows
 
 
 @pytest.fixture
-def all_approximate(monkeypatch):
+def all_approximate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small approximate indexes search their codes, too."""
     pytest.importorskip("faiss")
     monkeypatch.setattr(index_module, "_FEW_ROWS", 0)
 
 
 @pytest.fixture(params=["compiled", "torch"])
-def both_ways(request, monkeypatch):
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "torch":
         monkeypatch.setattr(distances, "library", lambda: None)
-    elif distances.library() is None:
+    elif library() is None:
         pytest.skip("no C compiler here")
 
 
@@ -81,7 +86,7 @@ def both_ways(request, monkeypatch):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dims", [64, 40, 7])
-def test_exact_search_finds_what_plain_numpy_finds(both_ways, metric, dims):
+def test_exact_search_finds_what_plain_numpy_finds(both_ways: None, metric: Metric, dims: int) -> None:
     sources = walks((700, 1, 300, 999), dims)
     index = build(sources, metric, Budget(kind="exact"))
     for query in near_queries(index.segments, 10, np.random.default_rng(1)):
@@ -94,7 +99,7 @@ def test_exact_search_finds_what_plain_numpy_finds(both_ways, metric, dims):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_of_equally_near_rows_the_first_ones_come(both_ways, metric):
+def test_of_equally_near_rows_the_first_ones_come(both_ways: None, metric: Metric) -> None:
     rng = np.random.default_rng(0)
     row, rest = rng.standard_normal((1, 32)), rng.standard_normal((3000, 32)) + 5
     rest[[7, 2900]] = row
@@ -104,7 +109,7 @@ def test_of_equally_near_rows_the_first_ones_come(both_ways, metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_threads_find_the_same(metric, monkeypatch):
+def test_the_threads_find_the_same(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "BLOCK", 64)
     segments = Segments([Segment(name, latents) for name, latents in walks((500, 300, 800))])
     queries = near_queries(segments, 8, np.random.default_rng(1))
@@ -113,7 +118,7 @@ def test_the_threads_find_the_same(metric, monkeypatch):
         np.testing.assert_array_equal(one[1], many[1])
 
 
-def test_segments_and_rows_can_be_left_out(both_ways):
+def test_segments_and_rows_can_be_left_out(both_ways: None) -> None:
     sources = walks((400, 300, 500))
     index = build(sources)
     query = sources[1][1][100].astype(np.float32)
@@ -132,7 +137,7 @@ def test_segments_and_rows_can_be_left_out(both_ways):
     assert len(index.search(query, without_segments=[0, 1, 2])) == 0
 
 
-def test_rows_that_are_no_numbers_are_never_found(both_ways):
+def test_rows_that_are_no_numbers_are_never_found(both_ways: None) -> None:
     (name, latents), *_ = walks((300,))
     latents = latents.copy()
     latents[10], latents[20, 3], latents[30] = np.nan, np.inf, 0
@@ -141,7 +146,7 @@ def test_rows_that_are_no_numbers_are_never_found(both_ways):
         assert len(found) == 298 and not {10, 20} & set(found.rows) and np.isfinite(found.distances).all()
 
 
-def test_exact_search_needs_no_faiss():
+def test_exact_search_needs_no_faiss() -> None:
     program = (
         "import sys; sys.modules['faiss'] = None\n"
         "import numpy as np\n"
@@ -159,7 +164,7 @@ def test_exact_search_needs_no_faiss():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_approximate_search_finds_nearly_all(all_approximate, metric):
+def test_approximate_search_finds_nearly_all(all_approximate: None, metric: Metric) -> None:
     sources = walks((1500,) * 8)
     index = build(sources, metric, APPROXIMATE)
     assert index.about.kind == "approximate (sq8)"
@@ -175,13 +180,13 @@ def test_approximate_search_finds_nearly_all(all_approximate, metric):
         assert index.about.recall[kind]["recall"] >= 0.95 and f"{kind}: recall@1" in index.report()
 
 
-def test_measured_recall_tells_a_bad_index(all_approximate):
+def test_measured_recall_tells_a_bad_index(all_approximate: None) -> None:
     index = build(walks((1500,) * 8), "l1", APPROXIMATE)
     index.about = replace(index.about, probes=1, depth=1)
     assert index.measured().about.recall["other play"]["recall"] < 0.6
 
 
-def test_approximate_search_leaves_out_what_it_is_told(all_approximate):
+def test_approximate_search_leaves_out_what_it_is_told(all_approximate: None) -> None:
     sources = walks((1500,) * 8)
     index = build(sources, "l1", APPROXIMATE)
     queries = near_queries(index.segments, 40, np.random.default_rng(3))
@@ -197,7 +202,9 @@ def test_approximate_search_leaves_out_what_it_is_told(all_approximate):
     assert np.mean(hits) >= 0.9
 
 
-def test_where_few_rows_are_allowed_all_of_them_are_compared(all_approximate, monkeypatch):
+def test_where_few_rows_are_allowed_all_of_them_are_compared(
+    all_approximate: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_module, "_FEW_ROWS", 2000)
     sources = walks((1500,) * 6)
     index = build(sources, "l1", APPROXIMATE)
@@ -210,14 +217,14 @@ def test_where_few_rows_are_allowed_all_of_them_are_compared(all_approximate, mo
 
 
 @pytest.mark.parametrize(("code", "dims"), [("sq4", 64), ("pq64", 16)])
-def test_a_small_memory_gets_small_codes(all_approximate, code, dims):
+def test_a_small_memory_gets_small_codes(all_approximate: None, code: str, dims: int) -> None:
     needed = codes.bytes_needed(9000, dims, code) / 1e9
     index = build(walks((1500,) * 6, dims), "l1", replace(APPROXIMATE, memory_gb=needed))
     assert index.about.code == code
     assert min(found["recall"] for found in index.about.recall.values()) >= 0.9
 
 
-def test_what_is_removed_is_gone_and_the_rest_stays_found(all_approximate):
+def test_what_is_removed_is_gone_and_the_rest_stays_found(all_approximate: None) -> None:
     sources = walks((1500,) * 8)
     index = build(sources, "l1", APPROXIMATE)
     for name in ("demo2", "demo0", "demo7"):
@@ -225,6 +232,7 @@ def test_what_is_removed_is_gone_and_the_rest_stays_found(all_approximate):
     rest = [source for source in sources if source[0] not in ("demo2", "demo0", "demo7")]
     assert index.names == [name for name, _ in rest] and len(index) == 7500
     own = index._approximate
+    assert own is not None
     lists = own._lists.invlists
     sizes = [lists.list_size(number) for number in range(own.lists)]
     held = [codes.faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
@@ -238,11 +246,11 @@ def test_what_is_removed_is_gone_and_the_rest_stays_found(all_approximate):
         found = index.search(sources[2][1][row].astype(np.float32))
         assert (found.segments[0], found.rows[0], found.distances[0]) == (5, row, 0)
     assert index.measured().about.recall["near"]["recall"] >= 0.95
-    assert "3000 rows came and 4500 went" in index.outdated()
+    assert "3000 rows came and 4500 went" in (index.outdated() or "")
     assert index.rebuilt().outdated() is None
 
 
-def test_an_exact_index_changes_at_once():
+def test_an_exact_index_changes_at_once() -> None:
     sources = walks((400, 300))
     index = build(sources)
     more = walks((50,), seed=5)[0][1]
@@ -256,19 +264,19 @@ def test_an_exact_index_changes_at_once():
         index.remove("demo0")
 
 
-def test_rows_of_another_game_are_told_of(all_approximate):
+def test_rows_of_another_game_are_told_of(all_approximate: None) -> None:
     index = build(walks((1500,) * 8), "l1", APPROXIMATE)
     assert index.outdated() is None
     index.append([("same", walks((1200,), seed=0)[0][1])])
     assert index.outdated() is None
     index.append([("strange", (walks((1200,), seed=77)[0][1] * 3 + 4).astype(np.float16))])
-    assert "times as far" in index.outdated()
+    assert "times as far" in (index.outdated() or "")
 
 
 # -- what is chosen ----------------------------------------------------------------------------------------------------
 
 
-def test_the_budget_decides_and_the_index_says_why(monkeypatch):
+def test_the_budget_decides_and_the_index_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
     sources = walks((3000,) * 2)
     assert "the budget allows 120 ms" in build(sources).report()
@@ -282,10 +290,10 @@ def test_the_budget_decides_and_the_index_says_why(monkeypatch):
     monkeypatch.setattr(budgets, "exact_milliseconds", lambda *_: 100.0)
     index = build(sources)
     index.append([("more", walks((3000,), seed=1)[0][1])])
-    assert "about 150 ms, over the 120" in index.outdated()
+    assert "about 150 ms, over the 120" in (index.outdated() or "")
 
 
-def test_building_reads_block_by_block(all_approximate, monkeypatch, tmp_path):
+def test_building_reads_block_by_block(all_approximate: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Three times the rows take hardly more memory; what faiss holds, which are the codes, is not counted here."""
     monkeypatch.setattr(codes, "_PCA_ROWS", 1024)
     monkeypatch.setattr(codes, "_BLOCK", 512)
@@ -306,7 +314,7 @@ def test_building_reads_block_by_block(all_approximate, monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def saved_once(tmp_path_factory) -> Path:
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with latents/NAME.npy, and an approximate and an exact index of them."""
     pytest.importorskip("faiss")
     folder = tmp_path_factory.mktemp("saved")
@@ -321,24 +329,27 @@ def saved_once(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def saved(saved_once, tmp_path) -> Path:
+def saved(saved_once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved_once, tmp_path / "moved"))
 
 
 @pytest.mark.parametrize("which", ["index", "exact"])
-def test_an_opened_index_is_mapped_and_finds_the_same(all_approximate, saved, which):
+def test_an_opened_index_is_mapped_and_finds_the_same(all_approximate: None, saved: Path, which: str) -> None:
     index = open_index(saved / which)
     assert all(isinstance(segment.latents, np.memmap) for segment in index.segments.all)
-    assert index.segments.all[0].path.resolve() == (saved / "latents" / "demo0.npy").resolve()  # where it was moved to
+    path = index.segments.all[0].path
+    assert path is not None and path.resolve() == (saved / "latents" / "demo0.npy").resolve()  # where it was moved to
     sources = [(segment.name, np.asarray(segment.latents)) for segment in index.segments.all]
     for query in near_queries(index.segments, 20, np.random.default_rng(2)):
         found = index.search(query)
         assert found.distances[0] == pytest.approx(plainly(sources, query, index.metric).min(), rel=1e-6)
     if which == "index":
-        assert "OnDisk" in type(codes.faiss.downcast_InvertedLists(index._approximate._lists.invlists)).__name__
+        own = index._approximate
+        assert own is not None
+        assert "OnDisk" in type(codes.faiss.downcast_InvertedLists(own._lists.invlists)).__name__
 
 
-def test_an_opened_index_can_be_changed_and_saved(all_approximate, saved):
+def test_an_opened_index_can_be_changed_and_saved(all_approximate: None, saved: Path) -> None:
     index = open_index(saved / "index")
     np.save(saved / "latents" / "new.npy", walks((500,), seed=8)[0][1])
     index.append([("new", saved / "latents" / "new.npy")])
@@ -353,11 +364,13 @@ def test_an_opened_index_can_be_changed_and_saved(all_approximate, saved):
     assert open_index(saved / "copy").names == again.names
 
 
-def test_a_save_that_fails_leaves_the_index_as_it_was(all_approximate, saved, monkeypatch):
+def test_a_save_that_fails_leaves_the_index_as_it_was(
+    all_approximate: None, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = open_index(saved / "index")
     index.remove("demo0")
 
-    def full(*_):
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(index_files, "write_json_atomic", full)
@@ -366,7 +379,7 @@ def test_a_save_that_fails_leaves_the_index_as_it_was(all_approximate, saved, mo
     assert open_index(saved / "index").names == ["demo0", "demo1", "demo2", "demo3"]
 
 
-def test_latents_may_lie_elsewhere(saved):
+def test_latents_may_lie_elsewhere(saved: Path) -> None:
     (saved / "latents" / "demo2.npy").rename(saved / "other.npy")
     with pytest.raises(ValueError, match=r"demo2\.npy \(segment 'demo2'\): there is no such file"):
         open_index(saved / "exact")
@@ -377,7 +390,7 @@ def test_latents_may_lie_elsewhere(saved):
     assert len(open_index(saved / "memory", {"m": np.zeros((5, 8), np.float16)})) == 5
 
 
-def about(**changes):
+def about(**changes: Any) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         path = folder / "index" / "about.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -396,7 +409,7 @@ def flip_a_bit(folder: Path) -> None:
     path.write_bytes(content)
 
 
-def other_latents(length: int, dims: int = 64):
+def other_latents(length: int, dims: int = 64) -> Callable[[Path], None]:
     return lambda folder: np.save(folder / "latents" / "demo1.npy", walks((length,), dims, seed=9)[0][1])
 
 
@@ -433,7 +446,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_is_named(saved, damage):
+def test_what_is_damaged_is_named(saved: Path, damage: str) -> None:
     do, message = DAMAGES[damage]
     do(saved)
     with pytest.raises(ValueError, match=message):
@@ -443,7 +456,7 @@ def test_what_is_damaged_is_named(saved, damage):
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-def test_queries_that_do_not_fit_are_refused():
+def test_queries_that_do_not_fit_are_refused() -> None:
     index = build(walks((100, 50)))
     with pytest.raises(ValueError, match=r"expected a query of 64 finite numbers.*found shape \(65,\)"):
         index.search(np.zeros(65))
@@ -457,7 +470,7 @@ def test_queries_that_do_not_fit_are_refused():
         index.search(np.zeros(64), without_rows=np.zeros(149, bool))
 
 
-def test_latents_that_do_not_fit_are_refused(all_approximate):
+def test_latents_that_do_not_fit_are_refused(all_approximate: None) -> None:
     (_, good), (_, broken), _ = walks((1500, 1500, 10))
     with pytest.raises(ValueError, match=r"'b': expected 64 numbers a row, as in 'a', found 8"):
         build([("a", good), ("b", np.zeros((5, 8), np.float16))])
@@ -468,7 +481,7 @@ def test_latents_that_do_not_fit_are_refused(all_approximate):
     with pytest.raises(ValueError, match="at least one segment"):
         build([])
     with pytest.raises(ValueError, match="unknown metric 'l3'"):
-        build([("a", good)], "l3")
+        build([("a", good)], "l3")  # type: ignore[arg-type]
     broken = broken.copy()
     broken[40, 5] = np.inf
     with pytest.raises(ValueError, match=r"segment 'b'\): expected finite numbers, found others in row 40"):
@@ -476,4 +489,5 @@ def test_latents_that_do_not_fit_are_refused(all_approximate):
     index = build([("a", good), ("c", good)], budget=APPROXIMATE)
     with pytest.raises(ValueError, match="found others in row 40"):
         index.append([("b", broken)])
-    assert index.names == ["a", "c"] and index._approximate.rows == 3000
+    own = index._approximate
+    assert own is not None and index.names == ["a", "c"] and own.rows == 3000

@@ -164,7 +164,7 @@ def test_presets() -> None:
     ],
 )
 def test_zip_says_what_it_expected(wrong: dict[str, Any], told: str) -> None:
-    right = {
+    right: dict[str, Any] = {
         "latents": line(4),
         "lengths": [4],
         "buttons": np.zeros((4, 4)),
@@ -183,7 +183,7 @@ def test_zip_says_what_it_expected(wrong: dict[str, Any], told: str) -> None:
 
 def ts_rules_of(frames: int = 60, lengths: Any = None, **settings: Any) -> TsRules:
     """Rules with a goal that all frames are equally far from."""
-    settings = {"distance": "manhatten", "warmup_frames": 0} | settings
+    settings = dict[str, Any](distance="manhatten", warmup_frames=0) | settings
     goals = np.zeros((frames, 2), np.float16)
     rules = TsRules(line(frames), goals, [frames] if lengths is None else lengths, TsSettings(**settings))
     rules.set_goal(at(0, 2))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.frame_inputs import FrameInputs
 from prior.episodes import Episode
 from prior.policy import Policy
 from prior.sequences import SequenceLoader, Source
@@ -60,6 +61,7 @@ def with_goals(told: list[Episode]) -> HindsightGoals:
 def blind(seed: int) -> Episode:
     """An episode whose pictures tell nothing."""
     told = episode(200, seed)
+    assert isinstance(told.inputs, FrameInputs)
     told.inputs.images[:] = np.random.default_rng(seed).integers(0, 255, told.inputs.images.shape)
     return told
 
@@ -80,7 +82,7 @@ def test_a_policy_learns_to_follow_goals_and_its_frozen_trunk_stays(tmp_path: Pa
         losses[name] = last["loss"]
         for key, value in plain.net.img_process.state_dict().items():
             assert torch.equal(finished.net.img_process.state_dict()[key], value)
-        assert not torch.equal(finished.net.lastlayer.layer.weight, plain.net.lastlayer.layer.weight)
+        assert not torch.equal(*(one.get_parameter("net.lastlayer.layer.weight") for one in (finished, plain)))
     assert losses["with"] < 0.8 * losses["without"], losses
 
 
@@ -94,7 +96,7 @@ def test_how_long_goals_are_does_not_change_how_fast_they_are_learnt(tmp_path: P
         policy = GoalPolicy.of(Policy(CONFIG), 4, length=length)
         loader = SequenceLoader([Source(episodes)], 4, CONFIG.chunk, 0, goals=goals)
         finished = Cloner(tmp_path / str(length), policy, training, loader).run()
-        added.append(finished.net.mineclip_embed_linear.weight * length)
+        added.append(finished.get_parameter("net.mineclip_embed_linear.weight") * length)
     assert added[0].abs().max() > 1e-3
     assert torch.allclose(added[0], added[1], rtol=0.05, atol=1e-4)
 

@@ -91,9 +91,14 @@ def test_windows_over_features_computed_once_are_those_of_each_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = mineclip_embedder(save_published(tmp_path / "attn.pth", published_names(tiny_mineclip())), config=TINY)
-    video, counted = noise(20, (32, 48)), []
-    compute = MineClip.features
-    monkeypatch.setattr(MineClip, "features", lambda self, images: counted.append(len(images)) or compute(self, images))
+    video, compute = noise(20, (32, 48)), MineClip.features
+    counted: list[int] = []
+
+    def counting(self: MineClip, images: torch.Tensor) -> torch.Tensor:
+        counted.append(len(images))
+        return compute(self, images)
+
+    monkeypatch.setattr(MineClip, "features", counting)
     features = embedder.frame_features(video)
     quick = window_embeddings(embedder, features, window=8)
     assert sum(counted) == 20 and quick.shape == (13, 32) and quick.dtype == np.float32
@@ -107,7 +112,7 @@ def test_windows_over_features_computed_once_are_those_of_each_clip(
     with pytest.raises(ValueError, match=r"expected features of windows \(N, L, 32\), got \(1, 8, 16\)"):
         embedder.pool(np.zeros((1, 8, 16), np.float32))
     with pytest.raises(ValueError, match=r"expected frames as uint8 .* got float64"):
-        embedder.frame_features(np.zeros((1, 32, 48, 3)))
+        embedder.frame_features(np.zeros((1, 32, 48, 3)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="5 frames has no window of 8"):
         sliding(features[:5], 8)
 
