@@ -111,16 +111,20 @@ def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
     _, truth = world.reset(seed=2)
     player = ScriptedPlayer(world, "dirt", "focused", 2)
     player.reset(truth)
-    struck, aimed, before = [], [], False
+    struck, aimed, turned, before, blow = [], [], [], False, 0
     for _ in range(3000):
         pointed = world.pointed(4.0)
         action = player.act(truth)
-        if "attack" in action.buttons:
+        blow = blow + 1 if "attack" in action.buttons else 0
+        if blow:
             struck.append(before)
+        if 2 <= blow <= 4:
+            turned.append(max(np.abs(action.camera)))
         before = pointed is not None and world.is_spot(pointed[2:])  # hands follow what was seen a frame ago
         aimed.append(before)
         truth = world.step(action.to_env())[-1]
     assert len(struck) > 300 and np.mean(struck) > 0.9 and np.mean(aimed) < 0.8
+    assert np.median(turned) < 0.4  # degrees a frame: the hand comes to rest where it strikes
 
 
 class Barren(FakeWorld):

@@ -20,9 +20,9 @@ EYE_HEIGHT = 1.625
 ANSWER_FRAMES = 8
 """Frames that a script waits for the game's answer to a question."""
 
-NOTICED = 0.3
+NOTICED = 0.15
 """Chance in each frame to notice that the wrong tool is in hand: who always notices at once hardly shows what a wrong tool
-looks like, and a learner who misses the first frame then never takes the right one."""
+looks like, and a learner takes the tool in an episode's first frames, which it tells by having no memory yet, or never."""
 
 Script = Generator[Action, None, None]
 NOTHING: frozenset[str] = frozenset()

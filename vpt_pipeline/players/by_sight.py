@@ -88,7 +88,7 @@ def _in_sight(
 
 def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generator[Action, None, Vector | None]:
     """Look at the target and hold attack while it, or another of those seen, is in the crosshair, until one breaks: which, or
-    None where that does not come about."""
+    None where that does not come about. The view rests on what is struck: a learner that turns on loses it."""
     hit: Cell | None = None
     idle = 0  # frames of not hitting it, once the view is there
     for _ in range(patience + 30):
@@ -98,7 +98,8 @@ def _strike(body: Body, target: Cell, seen: set[Cell], patience: int) -> Generat
         off, away = body.off_target(body.gaze_at(target)), body.away(target)
         near = away > ARM and abs(body.bearing(target)) < 40
         keys = ("attack",) if hit is not None else ("forward",) if near else ()
-        pointed = yield from body.ask("pointed", range=4.0, keys=keys, gaze=body.gaze_at(target))
+        gaze = (body.truth["pitch"], body.truth["yaw"]) if hit in seen else body.gaze_at(target)
+        pointed = yield from body.ask("pointed", range=4.0, keys=keys, gaze=gaze)
         if hit in seen and sum(body.truth["dug"].values()) > before:
             return hit
         hit = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpt_pipeline.players.style import FRAMES_A_MINUTE, PlayerStyle
 
-KINDS = ("look", "look", "stray", "slot", "slot", "blow", "blow")
+KINDS = ("look", "look", "stray", "slot", "slot", "slot", "slot", "blow", "blow")
 """By how often they come: a wrong tool or a look elsewhere takes little time to mend, and ruins the rest of an episode for one
 who cannot; so does a blow at nothing, since who has once begun is seen striking, and goes on."""
 

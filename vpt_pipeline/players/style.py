@@ -82,7 +82,7 @@ _STYLES = (
         turn_peak=6.0, stroke_frames=4.0, reach=1.00, spread=0.05, tremor=0.08, patience=2.0, tolerance=2.5, pursuit=1.0,
         gaze_pitch=10.0, fidgets=8.0, fidget_size=5.0, tap=(2, 3), hold=(4, 7),
         strafes=4.0, hops=0.0, sprints=0.0, sprint_frames=20.0, crouches=0.0, hotbar_taps=0.0, swings=0.0, glances=0.0,
-        likes={"gather": 2.0, "travel": 1.5}, jogs=30.0, slips=16.0, single_minded=True,
+        likes={"gather": 2.0, "travel": 1.5}, jogs=30.0, slips=20.0, single_minded=True,
     ),
 )  # fmt: skip
 
