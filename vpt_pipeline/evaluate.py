@@ -214,7 +214,7 @@ def play_all(
     with progress_bar(title, sum(plan.steps for plan in plans), "frames") as bar:
         books = _Books(kept, bar.advance)
         todo = [plan for plan in plans if _key(plan) not in books.known]
-        bar.skip(sum(plan.steps for plan in plans) - sum(plan.steps for plan in todo))
+        bar.skip(sum(plan.steps for plan in plans if _key(plan) in books.known))
         if cluster is None:
             run_in_turn(_player, todo, workers, books, ATTEMPTS, alike)
         elif todo:

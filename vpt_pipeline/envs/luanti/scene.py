@@ -10,7 +10,7 @@ from vpt_pipeline.envs.luanti.game import ESCAPE, KEYS, Game
 from vpt_pipeline.envs.truth import Vector
 
 _SETTLE_STEPS = 20
-_KEYS_WAITING = 3  # the engine heeds one of drop, back and inventory a frame, in this order; the others wait their turn
+_KEYS_WAITING = 3  # the engine heeds one of drop, back and inventory a frame, the inventory last; the others wait
 _PEN = 9.0  # animals appear at most this many metres to each side
 
 
