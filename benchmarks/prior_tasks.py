@@ -23,7 +23,6 @@ from data.recording import find_recordings
 from prior.nn.precision import Precision
 from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all, score
-from vpt_pipeline.progress import progress_bar
 from vpt_pipeline.record import RecordConfig, plan_episodes, record_many
 from vpt_pipeline.rollout import Rollout
 from vpt_pipeline.tasks import TASKS
@@ -78,9 +77,7 @@ def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
                 more, (task,), (player,), args.turns, minutes=1, seed=TURN_SEEDS + ROUND_SEEDS * number, novice=policy,
                 workers=args.workers,
             )  # fmt: skip
-            plans = plan_episodes(recorded)
-            with progress_bar(f"recording {more.name}", sum(plan.steps for plan in plans), "frames") as bar:
-                record_many(plans, more, args.workers, bar.advance)
+            record_many(plan_episodes(recorded), more, args.workers)
             play.append(more)
         out = args.out / (f"{task}-{number}" if number else task)
         config = TrainPriorConfig(

@@ -21,7 +21,7 @@ from data.recording import Recording
 from vpt_pipeline.demo_report import LABELLED, TRUE, Timings, write_report
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all
 from vpt_pipeline.label import LabelConfig, label_videos
-from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.progress import say
 from vpt_pipeline.record import record_many
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan
 from vpt_pipeline.rollout import Rollout
@@ -129,11 +129,6 @@ def pick_game(wanted: str) -> str:
     return games[0]
 
 
-def _record(plans: list[EpisodePlan], folder: Path, workers: int, title: str) -> list[Recording]:
-    with progress_bar(title, sum(p.steps for p in plans), "frames") as bar:
-        return record_many(plans, folder, workers, bar.advance, lambda text: say(text))
-
-
 def _hide(recordings: list[Recording], folder: Path) -> list[Path]:
     """Put the videos alone into a folder, as they would come from the internet: no actions beside them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -155,10 +150,10 @@ def main(config: DemoConfig) -> int:
     minutes = sum(p.steps for p in stages.train) / TICK_RATE / 60
     say(f"[bold]1/6[/bold] recording {minutes:.0f} minutes of play in {game}: {', '.join(TRAINED_PLAYERS)}")
     with timings.measure("record training play"):
-        train_set = _record(stages.train, out / "play" / "train", config.workers, "training play")
+        train_set = record_many(stages.train, out / "play" / "train", config.workers, "training play")
     say(f"[bold]2/6[/bold] recording play to judge by: {HELD_OUT_PLAYER}, who is never trained on, in other worlds")
     with timings.measure("record held-out play"):
-        held_out = _record(stages.held_out, out / "play" / "held_out", config.workers, "held-out play")
+        held_out = record_many(stages.held_out, out / "play" / "held_out", config.workers, "held-out play")
     model = out / "idm"
     say("[bold]3/6[/bold] training the inverse dynamics model")
     with timings.measure("train"):

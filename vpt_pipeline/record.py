@@ -96,23 +96,21 @@ def _known(what: str, names: Iterable[str], known: Collection[str]) -> None:
 
 
 def record_many(
-    plans: Sequence[EpisodePlan],
-    folder: Path,
-    workers: int = 2,
-    advance: Callable[[int], None] = lambda frames: None,
-    warn: Callable[[str], None] = say,
+    plans: Sequence[EpisodePlan], folder: Path, workers: int = 2, title: str = "", warn: Callable[[str], None] = say
 ) -> list[Recording]:
-    """Record what is not there yet; returns the recordings of all plans, in order.
+    """Record what is not there yet, with a progress bar; returns the recordings of all plans, in order.
 
-    advance: told of frames as they are recorded (a negative number when an episode has to be begun again).
-    warn: told of every episode that is begun again. Raises the game's error when an episode fails for good.
+    title: of the bar. warn: told of every episode that is begun again. Raises the game's error when an episode fails for good.
     """
     todo = [plan for plan in plans if not plan.is_finished(folder)]
-    if workers == 1 or len(todo) == 1:
-        for plan in todo:
-            _record_with_retries(plan, folder, advance, warn)
-    elif todo:
-        _record_in_parallel(todo, folder, min(workers, len(todo)), advance, warn)
+    frames = sum(plan.steps for plan in plans)
+    with progress_bar(title or f"recording into {folder}", frames, "frames") as bar:
+        bar.skip(frames - sum(plan.steps for plan in todo))
+        if workers == 1 or len(todo) == 1:
+            for plan in todo:
+                _record_with_retries(plan, folder, bar.advance, warn)
+        elif todo:
+            _record_in_parallel(todo, folder, min(workers, len(todo)), bar.advance, warn)
     return [Recording(*plan.files(folder)) for plan in plans]
 
 
@@ -187,9 +185,7 @@ def main(config: RecordConfig) -> int:
     there = sum(plan.is_finished(config.out) for plan in plans)
     if there:
         say(f"{there} of {len(plans)} recordings are there already")
-    with progress_bar(f"recording into {config.out}", sum(plan.steps for plan in plans), "frames") as bar:
-        bar.skip(sum(plan.steps for plan in plans if plan.is_finished(config.out)))
-        recordings = record_many(plans, config.out, config.workers, bar.advance)
+    recordings = record_many(plans, config.out, config.workers)
     presses, frames = count_presses(recordings)
     say(f"{len(recordings)} recordings, {frames / TICK_RATE / 60:.1f} minutes of play. Presses: ")
     say("  " + ", ".join(f"{name} {presses[name]}" for name in BUTTONS))

@@ -23,6 +23,7 @@ from tests.pipeline.fake_world import FakeWorld
 from vpt_pipeline import record
 from vpt_pipeline.envs import make_env
 from vpt_pipeline.envs.luanti import GameDied, missing_requirements
+from vpt_pipeline.progress import Bar
 from vpt_pipeline.record import RecordConfig, count_presses, main, plan_episodes, record_many
 from vpt_pipeline.recorder import EpisodePlan
 from vpt_pipeline.tasks import TASKS
@@ -50,6 +51,14 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Worlds:
     return worlds
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the progress bar is told of, one after another."""
+    told: list[int] = []
+    monkeypatch.setattr(Bar, "advance", lambda bar, count: told.append(count))
+    return told
+
+
 def frames_of(path: Path) -> NDArray[np.uint8]:
     return np.stack([frame.rgb for frame in read_frames(path)])
 
@@ -69,9 +78,10 @@ def game_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def test_every_frame_has_its_record_and_the_meta_file_says_what_it_is(worlds: Worlds, tmp_path: Path) -> None:
-    told: list[int] = []
-    [recording] = record_many([PLAN], tmp_path, workers=1, advance=told.append)
+def test_every_frame_has_its_record_and_the_meta_file_says_what_it_is(
+    worlds: Worlds, told: list[int], tmp_path: Path
+) -> None:
+    [recording] = record_many([PLAN], tmp_path, workers=1)
     track = recording.load_actions().actions
     assert len(frames_of(recording.video)) == len(track) == PLAN.steps == sum(told)
     assert track.buttons.any()
@@ -112,14 +122,15 @@ def test_a_novice_and_the_player_take_turns_and_the_meta_file_says_when(worlds: 
     assert turns[0][:80] != turns[1][:80], "each turn begins with the same dice"
 
 
-def test_finished_recordings_are_kept_and_unfinished_ones_made(worlds: Worlds, tmp_path: Path) -> None:
+def test_finished_recordings_are_kept_and_unfinished_ones_made(worlds: Worlds, told: list[int], tmp_path: Path) -> None:
     plans = [replace(PLAN, seed=seed) for seed in (1, 2)]
     record_many(plans, tmp_path, workers=1)
+    told.clear()
     video, _, meta = plans[0].files(tmp_path)
     before = video.stat().st_mtime_ns
     plans[1].files(tmp_path)[2].unlink()  # stopped before its end
     record_many([*plans, replace(PLAN, seed=3)], tmp_path, workers=1)
-    assert len(worlds.used) == 4 and video.stat().st_mtime_ns == before
+    assert len(worlds.used) == 4 and video.stat().st_mtime_ns == before and sum(told) == 2 * PLAN.steps
     assert meta.exists() and len(find_recordings(tmp_path)) == 3
 
 
@@ -129,11 +140,10 @@ def test_another_recording_of_the_same_name_is_not_taken_for_it(worlds: Worlds, 
         record_many([replace(PLAN, steps=200)], tmp_path, workers=1)
 
 
-def test_a_dead_game_costs_only_its_own_attempt(worlds: Worlds, tmp_path: Path) -> None:
+def test_a_dead_game_costs_only_its_own_attempt(worlds: Worlds, told: list[int], tmp_path: Path) -> None:
     worlds.waiting.append(FakeWorld((64, 36), dies_at=50, error=GameDied("it fell over")))
-    told: list[int] = []
     warnings: list[str] = []
-    [recording] = record_many([PLAN], tmp_path, workers=1, advance=told.append, warn=warnings.append)
+    [recording] = record_many([PLAN], tmp_path, workers=1, warn=warnings.append)
     assert recording.load_meta()["frames"] == 120 == sum(told)
     assert len(worlds.used) == 2 and "it fell over" in warnings[0]
     [alike] = record_many([PLAN], tmp_path / "other", workers=1)
@@ -214,17 +224,18 @@ def test_the_command_records_several_games_at_once(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.usefixtures("game_cache")
-def test_killed_recording_processes_and_games_are_made_up_for(tmp_path: Path) -> None:
+def test_killed_recording_processes_and_games_are_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = [EpisodePlan("luanti", "freeplay", "brisk", seed, 1, 100, (160, 96)) for seed in (0, 3)]
     told: list[int] = []
     warnings: list[str] = []
 
-    def advance(frames: int) -> None:
+    def advance(bar: Bar, frames: int) -> None:
         told.append(frames)
         if len(told) == 2:  # in the middle of the first attempt
             os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
 
-    recordings = record_many(plans, tmp_path, 2, advance, warnings.append)
+    monkeypatch.setattr(Bar, "advance", advance)
+    recordings = record_many(plans, tmp_path, 2, warn=warnings.append)
     assert [recording.load_meta()["frames"] for recording in recordings] == [100, 100]
     assert sum(told) == 200 and "SIGKILL" in warnings[0]
     assert not list(tmp_path.glob(".*")), "half-written files are left"
