@@ -174,7 +174,9 @@ class VideoReader:
             self._size = (frame.width, frame.height)
             self._notes.add("frames change size", f"to {frame.width}x{frame.height} at frame {self.frames_read}")
         try:
-            rgb = cast(NDArray[np.uint8], self._converter.reformat(frame, format="rgb24").to_ndarray())
+            rgb = cast(
+                NDArray[np.uint8], self._converter.reformat(frame, format="rgb24", threads=self._threads).to_ndarray()
+            )
         except (av.FFmpegError, ValueError) as error:
             self._notes.add("frames could not be converted to RGB", f"{frame.format.name}: {error}", damage=True)
             return None
