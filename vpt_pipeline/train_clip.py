@@ -193,7 +193,8 @@ def main(config: TrainClipConfig) -> int:
         nearest, clips = int(found["nearest"]), int(found["clips"])
         say(
             f"on recordings held back: loss {found['loss']:.2f}; of {clips} texts {found['recall']:.0%} find their own clip "
-            f"among the {nearest} nearest of {clips} (chance: {found['chance']:.0%}); of what they find "
+            f"among the {nearest} nearest of {clips} (chance: {found['chance']:.0%}; who knows "
+            f"the kind of each clip alone: {found['by_kind']:.0%}); of what they find "
             f"{found['same_kind']:.0%} is of their kind (chance: {found['same_kind_chance']:.0%})"
         )
     say(f"embedding in {config.out}: give it as {config.out} wherever an encoder of texts is asked for")

@@ -68,9 +68,11 @@ TASKS: dict[str, Words] = {
     "pillar": ("build a pillar under your feet", "stack blocks and climb up", "build a tower", "pillar up"),
     "hunt": ("hunt animals for food", "kill animals for meat", "go hunting", "get food from animals"),
     "explore": ("walk around and look at the surroundings", "explore", "look around", "see the land"),
-    "freeplay": ("do as you like", "play freely", "do some of everything"),
 }
 """The embedded game's tasks in other words. What a recording's own file says comes first."""
+
+_SAY_NOTHING = ("freeplay",)
+"""Tasks whose words fit whatever is done, so that no clip can be told by them."""
 
 _SAID: Words = (
     "{do} {it}",
@@ -116,7 +118,10 @@ def tell(deed: str, name: str, count: int, rng: np.random.Generator) -> tuple[st
 
 
 def tell_task(name: str, text: str, count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    """Sentences for a task: what its recording says of it, then other words. () for a task without any."""
+    """Sentences for a task: what its recording says of it, then other words. () for a task without any,
+    and for one whose words fit whatever is done."""
+    if name in _SAY_NOTHING:
+        return ()
     ways = tuple(dict.fromkeys(way for way in (text.strip(), *TASKS.get(name, ())) if way))
     told = list(ways[:1])
     for _ in range(4 * count if ways else 0):

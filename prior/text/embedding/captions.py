@@ -78,7 +78,7 @@ def caption(
     the task.
 
     A deed counts for a clip of which it fills the share ``least``, or in which all of it lies; of several the longest in it.
-    A recording without a meta file, or a task without words, gives none.
+    A recording without a meta file gives none, nor does a stretch without a deed of a task without words, such as freeplay.
     Raises ValueError, naming the file, for a meta file that is no such thing, or of ticks at another rate.
     """
     meta = recording.load_meta()

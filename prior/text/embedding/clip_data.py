@@ -8,6 +8,7 @@ Shape suffixes: B clips, S frames looked at of each, L frames of a clip.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,8 +89,18 @@ class ClipLoader:
         return self._batch(order[part * self.batch : (part + 1) * self.batch], places, rng)
 
     def some(self, count: int, seed: int = 0) -> ClipBatch:
-        """So many clips (or all) as they are, with their plainest texts, all frames: to judge by."""
-        rows = np.random.default_rng(seed).permutation(len(self))[:count]
+        """So many clips (or all) as they are, with their plainest texts, all frames: to judge by.
+
+        As many of each kind as can be: by chance most would be of the commonest, which one text fits as well as another.
+        """
+        drawn = np.random.default_rng(seed).permutation(len(self))
+        kinds = Counter[str]()
+        place = np.zeros(len(self), np.int64)
+        for row in drawn:
+            kind = self._clips[row][1].kind
+            place[row] = kinds[kind]
+            kinds[kind] += 1
+        rows = drawn[np.argsort(place[drawn], kind="stable")][:count]
         return self._batch(np.sort(rows), np.arange(1, self.length), None)
 
     def _batch(self, rows: NDArray[np.int64], places: NDArray[np.int64], rng: np.random.Generator | None) -> ClipBatch:

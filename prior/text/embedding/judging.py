@@ -16,7 +16,7 @@ class Retrieval:
 
     recall: texts whose own clip is among the ``nearest`` clips. same_kind: of all clips found so, those in which the same
     kind of thing happens (many clips of digging dirt fit one text; recall counts all but one of them as wrong). chance,
-    same_kind_chance: what a random order finds.
+    same_kind_chance: what a random order finds. by_kind: the recall of who knows the kind of every clip, and nothing else.
     """
 
     clips: int
@@ -25,6 +25,7 @@ class Retrieval:
     chance: float
     same_kind: float
     same_kind_chance: float
+    by_kind: float
 
 
 def judge(texts: Floats, clips: Floats, kinds: Sequence[str], nearest: int = 5) -> Retrieval:
@@ -50,4 +51,5 @@ def judge(texts: Floats, clips: Floats, kinds: Sequence[str], nearest: int = 5) 
         nearest / len(texts),
         float(np.take_along_axis(same, found, 1).mean()),
         float(same.mean()),
+        float(np.minimum(1, nearest / same.sum(1)).mean()),
     )

@@ -80,6 +80,9 @@ def test_what_is_not_told_gives_no_clips_and_what_is_broken_is_named(tmp_path: P
     (tmp_path / "bare.mp4").write_bytes(b"")
     assert caption(Recording.beside(tmp_path / "bare.mp4")) == []
     assert caption(recording(tmp_path, "mute", task="", text="", events=[])) == []
+    free = caption(recording(tmp_path, "free", task="freeplay", text="do as you like"))
+    assert {clip.kind for clip in free} == {"dig tree", "pickup tree"}
+    assert not any("like" in text for clip in free for text in clip.texts), "what fits anything tells nothing apart"
     with pytest.raises(ValueError, match=r"old\.meta\.json: expected frames, task, text and events.*tick and type"):
         caption(recording(tmp_path, "old", events=[{"type": "dig"}]))
     with pytest.raises(ValueError, match=r"fast\.meta\.json: its events are counted at 35 a second"):

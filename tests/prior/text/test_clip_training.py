@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,12 +78,21 @@ def test_a_step_sees_what_seed_and_step_say() -> None:
     assert not np.array_equal(one.draw(0).now, other.draw(0).now)
     seen = [text for step in range(4) for text in one.draw(step).kinds]
     assert len(seen) == 32 and sorted(seen) == sorted(clip.kind for film in films for clip in film.clips)
-    batch = ClipLoader(films, CONFIG, 8).some(8)
+    loader = ClipLoader(films, CONFIG, 8)
+    batch = loader.some(8)
     assert np.array_equal(batch.before[:, 1:], batch.now[:, :-1])
+    assert sorted(loader.some(99).kinds) == sorted(seen)
     with pytest.raises(ValueError, match="a batch of 99 of 32 clips"):
         ClipLoader(films, CONFIG, 99)
     with pytest.raises(ValueError, match="f0: 4 frames, expected at least the 6"):
         ClipLoader([replace(films[0], images=films[0].images[:4])], CONFIG, 4)
+
+
+def test_judged_are_as_many_of_each_kind_as_can_be() -> None:
+    films = coloured_films(6)
+    rare = replace(films[0], clips=tuple(replace(clip, kind="rare") for clip in films[0].clips[:2]))
+    kinds = Counter(ClipLoader([rare, *films[1:]], CONFIG, 8).some(14).kinds)
+    assert kinds.pop("rare") == 2 and max(kinds.values()) - min(kinds.values()) <= 1, kinds
 
 
 def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
@@ -96,6 +106,7 @@ def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
     point = np.repeat(clips[:1], 40, 0)
     assert judge(clips, point, kinds).recall == 0
     by_kind = np.eye(16, dtype=np.float32)[[int(kind) for kind in kinds]]
-    assert judge(by_kind, by_kind, kinds).same_kind == 1
+    assert judge(by_kind, by_kind, kinds).same_kind == 1 and judge(by_kind, by_kind, kinds).by_kind == 0.5
+    assert judge(clips[:20], clips[:20], ["a"] * 10 + [str(number) for number in range(10)]).by_kind == 0.75
     with pytest.raises(ValueError, match="3 clips to judge by"):
         judge(clips[:3], clips[:3], kinds[:3])
