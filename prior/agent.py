@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.actions import Action
-from data.frame_inputs import Eye
+from data.frame_inputs import Eye, Views
 from data.joint_actions import JointActions
 from prior.nn.heads import sample
 from prior.nn.memory import Memory
@@ -68,6 +68,8 @@ class PolicyAgent:
         else:
             self._generator.seed()
         self._eyes = [Eye(policy.config.inputs) for _ in range(streams)]
+        self.seen: list[Views] = []
+        """What the policy read of each stream's latest frame."""
         self.memory: Memory = policy.empty_memory(streams)
 
     def reset(self, streams: Sequence[int] | None = None) -> None:
@@ -97,9 +99,9 @@ class PolicyAgent:
             raise ValueError(
                 f"got {len(frames)} frames for an agent of {self.streams} streams; one frame for each is needed"
             )
-        views = [eye.look(frame) for eye, frame in zip(self._eyes, frames, strict=True)]
+        self.seen = [eye.look(frame) for eye, frame in zip(self._eyes, frames, strict=True)]
         images, motion = (
-            torch.from_numpy(np.concatenate([getattr(view, name) for view in views])).to(self.policy.device)
+            torch.from_numpy(np.concatenate([getattr(view, name) for view in self.seen])).to(self.policy.device)
             for name in ("images", "motion")
         )
         # The published agent draws the camera first.

@@ -44,6 +44,9 @@ VERBS: dict[str, Verb] = {
         "vpt_pipeline.train_prior", "TrainPriorConfig", "train a behavioural prior on recordings or on labelled videos"
     ),
     "train-text": Verb("vpt_pipeline.train_text", "TrainTextConfig", "teach a prior to follow texts"),
+    "finetune-rl": Verb(
+        "vpt_pipeline.finetune_rl", "FinetuneRlConfig", "fine-tune a prior by reinforcement, in a game"
+    ),
     "train-clip": Verb("vpt_pipeline.train_clip", "TrainClipConfig", "train an embedding of texts and clips of play"),
     "play": Verb("vpt_pipeline.play", "PlayConfig", "watch an agent play a task"),
     "evaluate": Verb("vpt_pipeline.evaluate", "EvaluateConfig", "let agents play tasks, and compare what they reach"),
