@@ -179,8 +179,9 @@ def main(config: TrainTextConfig) -> int:
     if "validation_loss" in metrics:
         say(f"on the recordings held back: {metrics['validation_loss']:.3f} nats a frame, told what comes later")
     say(
-        f"goals made of texts lie {found['cosine']:.2f} (cosine) near those of the clips that they tell of, the texts "
-        f"themselves {found['cosine_of_text']:.2f}; {found['active_units']:.0f} of {training.latent} units active"
+        f"goals made of texts lie {found['cosine']:.2f} (cosine) near those of the clips that they tell of and "
+        f"{found['cosine_of_others']:.2f} near those of any, the texts themselves {found['cosine_of_text']:.2f}; "
+        f"{found['active_units']:.0f} of {training.latent} units active"
     )
     say(f'a policy that follows texts in {config.out}: vpt play {config.out}:"chop down a tree"')
     return 0

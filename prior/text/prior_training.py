@@ -57,8 +57,8 @@ def train_goal_prior(
     report: Callable[[int, dict[str, float]], None] = lambda *_: None,
 ) -> tuple[GoalPrior, dict[str, float]]:
     """The prior and how it judges on ``held``: ``loss``, ``kl`` and ``error`` of :func:`prior_loss`, ``active_units``,
-    ``cosine`` of goals at the latent's mean with the clips', and ``cosine_of_text``, that of the texts' embeddings themselves,
-    which a prior must beat to be of use."""
+    ``cosine`` of goals at the latent's mean with the clips', and what a prior must beat to be of use: ``cosine_of_text``,
+    that of the texts' embeddings themselves, and ``cosine_of_others``, of the same goals with any clips."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         prior = GoalPrior(pairs.texts.shape[1], training.hidden, training.latent)
@@ -89,11 +89,14 @@ def _judge(prior: GoalPrior, held: TextGoals, training: GoalPriorTraining) -> di
     def near(made: Tensor) -> float:
         return float(F.cosine_similarity(made, goals, dim=-1).mean())
 
+    asked = prior.sample(texts, deterministic=True)
+    others = F.normalize(asked, dim=-1).mean(0) @ F.normalize(goals, dim=-1).mean(0)
     return {
         "loss": float(loss.total),
         "kl": float(loss.kl),
         "error": float(loss.error),
         "active_units": float(active_units(prior.posterior(goals, texts)[0])) if len(texts) > 1 else 0.0,
-        "cosine": near(prior.sample(texts, deterministic=True)),
+        "cosine": near(asked),
         "cosine_of_text": near(texts),
+        "cosine_of_others": float(others),
     }

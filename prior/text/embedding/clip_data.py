@@ -9,7 +9,7 @@ Shape suffixes: B clips, S frames looked at of each, L frames of a clip.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,12 @@ class ClipBatch:
     places: NDArray[np.int64]
     texts: tuple[str, ...]
     kinds: tuple[str, ...]
+
+    def parts(self, size: int) -> Iterator[ClipBatch]:
+        """The same clips, up to so many at a time."""
+        for start in range(0, len(self.texts), size):
+            part = slice(start, start + size)
+            yield ClipBatch(self.before[part], self.now[part], self.places, self.texts[part], self.kinds[part])
 
 
 class ClipLoader:

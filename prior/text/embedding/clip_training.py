@@ -36,6 +36,8 @@ from prior.text.embedding.small_clip import MEAN, STD, SmallClip
 MOST_SCALE = math.log(100)
 JUDGED = 50
 """Clips among which a text is to find its own."""
+CENTRED = 256
+"""Clips trained on, as many of each kind as can be, of which the middle is taken."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,16 @@ class ClipTrainer:
 
     def embeddings(self, network: SmallClip, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         """Of a batch's clips and of its texts, each (B, D) of length 1."""
+        clips, texts = self._embedded(network, batch)
+        return F.normalize(clips, dim=-1), F.normalize(texts, dim=-1)
+
+    def _embedded(self, network: SmallClip, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         now, before = (colours(frames, self._mean, self._std) for frames in (batch.now, batch.before))
         images = with_change(now, before)
         with self._precision(images.device.type):
             features = network.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
         clips = network.pooled_of(features.float(), torch.from_numpy(batch.places).to(self.device))
-        texts = network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
-        return F.normalize(clips, dim=-1), F.normalize(texts, dim=-1)
+        return clips, network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
 
     @contextmanager
     def _precision(self, kind: str) -> Iterator[None]:
@@ -206,7 +211,11 @@ class ClipTrainer:
         return judge(texts, video, batch.kinds)
 
     def finished(self) -> SmallClip:
-        """A copy of the network with the weights that are kept."""
+        """A copy of the network with the weights that are kept, which counts from the middle of what it was trained on."""
         network = copy.deepcopy(self.network)
         self.average.copy_to(network.parameters())
-        return network.eval()
+        network.eval()
+        with torch.no_grad():
+            parts = [self._embedded(network, part) for part in self.loader.some(CENTRED).parts(self.training.batch)]
+            network.centre(*(torch.cat(side) for side in zip(*parts, strict=True)))
+        return network

@@ -6,6 +6,10 @@ Luo et al. 2021, arXiv 2104.08860), or the plain mean. The first frame of a wind
 so that an embedding does not depend on what came before the window, and frames are computed once however many windows they
 are in.
 
+Contrastive training leaves clips in one narrow cone and texts in another (Liang et al. 2022, arXiv 2203.02053), which ranks as
+well but is a poor space for goals: what a policy is to tell apart is small beside what all have in common. So a trained network
+counts from the middle of each (``centre``).
+
 Shape suffixes: T frames, N clips or texts, L frames of a clip, D dims, C tokens.
 """
 
@@ -19,6 +23,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from data.files import sha256_file, write_json_atomic
 from data.frame_inputs import InputShape
@@ -79,8 +84,14 @@ def preset(name: str) -> SmallClipConfig:
     return preset_of(PRESETS, name, "CLIP")
 
 
+CENTRES = ("clip_centre", "text_centre")
+
+
 class SmallClip(nn.Module):
     """See the module's docstring."""
+
+    clip_centre: Tensor
+    text_centre: Tensor
 
     def __init__(self, config: SmallClipConfig) -> None:
         super().__init__()
@@ -97,6 +108,8 @@ class SmallClip(nn.Module):
             self.places = nn.Parameter(0.02 * torch.randn(c.frames, c.dims))
             self.temporal = parts.Transformer(c.dims, 1, max(1, c.dims // 32))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        for name in CENTRES:
+            self.register_buffer(name, torch.zeros(c.dims))
 
     def features(self, images_T6HW: Tensor) -> Tensor:
         """-> (T, D)."""
@@ -112,15 +125,19 @@ class SmallClip(nn.Module):
 
     def pooled_of(self, features_NLD: Tensor, places_L: Tensor) -> Tensor:
         """Some frames of windows -> (N, D). places: which of a window's frames they are, the same for all."""
-        if self.config.pool == "mean":
-            return features_NLD.mean(1)
-        mixed: Tensor = self.temporal(features_NLD + self.places[places_L])
-        return (features_NLD + mixed).mean(1)
+        pooled = features_NLD
+        if self.config.pool == "attention":
+            pooled = features_NLD + self.temporal(features_NLD + self.places[places_L])
+        return F.normalize(pooled.mean(1), dim=-1) - self.clip_centre
 
     def texts(self, tokens_NC: Tensor) -> Tensor:
         """-> (N, D)."""
-        out: Tensor = self.text(tokens_NC)
-        return out
+        return F.normalize(self.text(tokens_NC), dim=-1) - self.text_centre
+
+    def centre(self, clips_ND: Tensor, texts_ND: Tensor) -> None:
+        """Count from the middle of these embeddings from now on."""
+        self.clip_centre += clips_ND.mean(0)
+        self.text_centre += texts_ND.mean(0)
 
     def tokens(self, texts: Sequence[str], warn: bool = True) -> Tensor:
         """int64 (N, C). warn: where one is cut."""
@@ -145,7 +162,10 @@ def load_clip(folder: Path, device: str = "cpu") -> SmallClip:
         raise ValueError(f"{error}. Is {folder} another kind of model? `vpt train-clip` trains embeddings") from error
     with torch.device("meta"):
         network = SmallClip(config)
-    load_into(network, read_weights(folder / WEIGHTS), folder / WEIGHTS)
+    tensors = read_weights(folder / WEIGHTS)
+    for name in CENTRES:  # files of before there were any
+        tensors.setdefault(name, torch.zeros(config.dims))
+    load_into(network, tensors, folder / WEIGHTS)
     network.text.attn_mask = network.text.build_causal_mask()  # never saved
     return network.to(device).eval()
 

@@ -36,6 +36,7 @@ def test_texts_find_what_they_name_in_films_never_trained_on(tmp_path: Path, pre
     last: dict[str, float] = {}
     network = trainer(tmp_path, films[:12], training, films[12:]).run(lambda _, metrics: last.update(metrics))
     assert last["validation_same_kind"] > 0.8 > 2 * last["validation_same_kind_chance"], last
+    assert network.clip_centre.norm() > 0.05 and network.text_centre.norm() > 0.05, "it counts from the middle"
     assert np.isfinite(last["validation_loss"]) and last["validation_recall"] > last["validation_chance"]
     embedder = embedder_of(network, "new", "key")
     video = np.concatenate([film.images for film in films[12:]]).reshape(-1, 6, 24, 32, 3)

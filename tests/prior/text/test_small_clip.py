@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from data.input_cache import cached_inputs
 from data.video import VideoWriter
@@ -79,6 +80,28 @@ def test_saved_and_loaded_it_is_the_same(folder: Path) -> None:
     assert np.array_equal(ours.encode_video(video), theirs.encode_video(video))
     with pytest.raises(ValueError, match="demo: made with the embedder key, to be used with clip "):
         check_same_space(theirs.key, ours.key, "demo")
+
+
+def test_it_counts_from_the_middle_of_what_it_knows_and_files_of_before_from_nothing(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = SmallClip(preset("debug")).eval()
+    embedder, clips = embedder_of(network, "new", "key"), np.stack([noise(6, (24, 32), seed) for seed in range(4)])
+    video, texts = embedder.encode_video(clips), embedder.encode_text(["dig", "chop", "run", "swim"])
+    for rows in (video, texts):
+        assert np.linalg.norm(rows.mean(0)) > 0.5, "untrained, all is in one cone"
+    network.centre(torch.from_numpy(video), torch.from_numpy(texts))
+    save_clip(tmp_path / "new", network)
+    centred = load_embedder(tmp_path / "new")
+    expected = video - video.mean(0)
+    assert centred.encode_video(clips) == pytest.approx(
+        expected / np.linalg.norm(expected, axis=1, keepdims=True), abs=1e-3
+    )
+    assert np.linalg.norm(centred.encode_text(["dig", "chop", "run", "swim"]).mean(0)) < 0.3
+    weights = load_file(tmp_path / "new" / "model.safetensors")
+    old = {name: value for name, value in weights.items() if not name.endswith("_centre")}
+    assert len(old) == len(weights) - 2
+    save_file(old, tmp_path / "new" / "model.safetensors")
+    assert load_embedder(tmp_path / "new").encode_video(clips) == pytest.approx(video, abs=1e-5)
 
 
 def test_what_is_no_encoder_is_said_with_the_nearest_that_is_one(folder: Path, tmp_path: Path) -> None:
