@@ -46,7 +46,7 @@ def test_it_trains_on_what_the_game_wrote_down_and_goes_on(
     assert (
         "broken.mp4: expected a video file" in said and "40 clips of 4 videos, 2 videos with 20 clips held back" in said
     )
-    assert "of 20 texts" in said and "(chance: 25%)" in said
+    assert "of 20 texts" in said and "(chance: 25%;" in said
     pairs = read_pairs(tmp_path / "clip" / "pairs.jsonl")
     assert len(pairs) == 60 and {"pickup dirt", "task logs", "task dirt"} == {pair.kind for pair in pairs}
     embedder = load_embedder(tmp_path / "clip")

@@ -68,9 +68,9 @@ def test_advantages_are_those_of_the_formula() -> None:
 
 @pytest.mark.parametrize("name", ["debug", "debug_motion"])
 def test_what_brings_rewards_is_done_more(name: str) -> None:
-    learner = PhasicLearner(prior(name), CONFIG)
+    learner = PhasicLearner(prior(name), replace(CONFIG, learning_rate=1e-2))
     begun = attacks(learner.policy)
-    for iteration in range(9):
+    for iteration in range(6):
         metrics = learner.learn(play(learner.policy, iteration, 6))
     assert metrics["divergence"] > 0.05 and np.isfinite(list(metrics.values())).all()
     assert attacks(learner.policy) > begun + 0.2, (begun, attacks(learner.policy))
