@@ -69,6 +69,12 @@ def begin_or_resume(folder: Path, about: Mapping[str, Any], what: str = "setting
     return True
 
 
+def given_options(kind: type[JsonConfig], options: object) -> dict[str, Any]:
+    """Of a command's options those that are settings of ``kind`` and were given (not None), to put in place of a recipe's."""
+    names = (field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+
 def preset_of(presets: Mapping[str, Config], name: str, what: str) -> Config:
     """A preset by name; a wrong name is answered with the nearest right one. what: for the message, as in "IDM"."""
     if name not in presets:

@@ -34,7 +34,7 @@ from prior.cloning import SUMS, CameraLoss, CloningLoss, means
 from prior.episodes import Episode
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
-from prior.nn.optim import MovingAverage, learning_rate, save_state
+from prior.nn.optim import MovingAverage, decays, learning_rate, save_state
 from prior.nn.precision import Precision, uses_bfloat16
 from prior.policy import BUTTON_CHOICES, CAMERA_CHOICES, Policy
 from prior.sequences import Chunks, SequenceLoader, Variation
@@ -144,8 +144,8 @@ class Cloner:
         named = _learnt(self.policy)
         self.learnt: list[Tensor] = [p for _, p in named]
         faster = self.policy.faster
-        decayed = [p for name, p in named if p.ndim > 1 and not name.endswith(".b_nd") and name not in faster]
-        kept = [p for name, p in named if p.ndim <= 1 or name.endswith(".b_nd")]
+        decayed = [p for name, p in named if decays(name, p) and name not in faster]
+        kept = [p for name, p in named if not decays(name, p)]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": training.weight_decay},

@@ -1,7 +1,7 @@
 """Fine-tune a prior by reinforcement: it plays a task, and what raised the task's measure it does more.
 
     vpt finetune-rl runs/prior --task dirt
-    vpt finetune-rl foundation-model-2x.model --env minerl:MineRLObtainDiamond-v0 --task diamond --recipe vpt --seconds 600
+    vpt finetune-rl foundation-model-2x.model --env minerl:MineRLObtainDiamond-v0 --task diamond --recipe vpt --size 640 360
 
 VPT's phasic policy gradient with a tether to the prior (docs/prior.md). Each iteration plays some episodes and learns from
 them. The same command again resumes a stopped run, in the middle of an iteration, too; more --iterations go on with it.
@@ -20,7 +20,7 @@ import torch
 import tyro
 
 from data.files import atomic_path
-from data.json_config import begin_or_resume, preset_of
+from data.json_config import begin_or_resume, given_options, preset_of
 from idm.chart_style import BLUE, ORANGE, figure, png
 from prior.checkpoint import load_policy, save_policy
 from prior.nn.optim import save_state
@@ -79,9 +79,7 @@ class FinetuneRlConfig:
 def phasic_of(config: FinetuneRlConfig) -> PhasicConfig:
     """The recipe with the options that were given."""
     recipe = preset_of(RECIPES, config.recipe, "recipe")
-    names = (field.name for field in dataclasses.fields(PhasicConfig))
-    given = {name: value for name in names if (value := getattr(config, name, None)) is not None}
-    return dataclasses.replace(recipe, **given)
+    return dataclasses.replace(recipe, **given_options(PhasicConfig, config))
 
 
 def prior_of(config: FinetuneRlConfig) -> Policy:
@@ -152,7 +150,7 @@ class FineTuning:
     def iterate(self, bar: Bar) -> dict[str, float]:
         """Play and learn once; what a stop would need is on disk after it."""
         number = self.learner.iteration
-        episodes = practise_all(practice(self.config, number), self.config.workers, bar.advance)
+        episodes = practise_all(practice(self.config, number), self.config.workers, bar.advance, bar.skip)
         sleeps = self.learner.sleeps_next
         metrics: dict[str, Any] = {"iteration": number, **self.learner.learn(episodes)}
         save_policy(self.config.out, self.learner.policy)

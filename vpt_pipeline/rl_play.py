@@ -120,13 +120,16 @@ class _Books(Watch[PracticePlan, str]):
         return f"its process {how}"
 
 
-def practise_all(plans: Sequence[PracticePlan], workers: int, advance: Callable[[int], None]) -> list[Played]:
+def practise_all(
+    plans: Sequence[PracticePlan], workers: int, advance: Callable[[int], None], skip: Callable[[int], None]
+) -> list[Played]:
     """The episodes of all plans that could be played, in order; those whose files are there are not played again.
 
+    advance: told of frames as they are played; skip: of those that were there already.
     Raises ValueError where none could be.
     """
     todo = [plan for plan in plans if not plan.file.exists()]
-    advance(sum(plan.steps for plan in plans) - sum(plan.steps for plan in todo))
+    skip(sum(plan.steps for plan in plans) - sum(plan.steps for plan in todo))
     failures = run_in_turn(_player, todo, workers, _Books(advance), ATTEMPTS) if todo else []
     for plan, why in zip(todo, failures, strict=True):
         if why:

@@ -22,7 +22,7 @@ from typing import Annotated, Literal, Protocol
 import torch
 import tyro
 
-from data.json_config import preset_of
+from data.json_config import given_options, preset_of
 from data.recording import find_recordings
 from data.streamed_inputs import OpenVideos
 from prior.checkpoint import load_policy
@@ -126,8 +126,7 @@ class TrainPriorConfig:
 def training_of(config: TrainPriorConfig) -> CloningConfig:
     """The recipe with the options that were given."""
     recipe = preset_of(RECIPES, config.recipe, "recipe")
-    names = (field.name for field in dataclasses.fields(CloningConfig))
-    given = {name: value for name in names if (value := getattr(config, name, None)) is not None}
+    given = given_options(CloningConfig, config)
     if "epochs" in given and "steps" not in given:
         given["steps"] = 0
     return dataclasses.replace(recipe, **given)

@@ -19,6 +19,11 @@ def learning_rate(peak: float, step: int, steps: int, warmup: float) -> float:
     return peak * rising * min(1.0, (1 - done) / (1 - warmup))
 
 
+def decays(name: str, weight: Tensor) -> bool:
+    """Whether a policy's weight decays: matrices and convolutions do; biases, norms and the attention's bias table do not."""
+    return weight.ndim > 1 and not name.endswith(".b_nd")
+
+
 class MovingAverage:
     """An exponential moving average of weights. decay: such as 0.99; 0 keeps none."""
 

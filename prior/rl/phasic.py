@@ -30,9 +30,11 @@ from data.json_config import JsonConfig
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.heads import ValueHead, kl_divergence
 from prior.nn.memory import Memory
+from prior.nn.optim import decays
 from prior.nn.precision import Precision, uses_bfloat16
 from prior.policy import Policy, PolicyOutput, action_logprob
 from prior.rl.played import Played, advantages
+from prior.training import DivergedError
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,6 @@ class _Frames:
         return torch.cat([now, before], -1), motion
 
 
-class DivergedError(ValueError):
-    """A loss or a gradient was not finite."""
-
-
 class PhasicLearner:
     """A policy that learns from what it plays, iteration by iteration; ``state`` and ``resume`` carry it over a stop.
 
@@ -153,11 +151,10 @@ class PhasicLearner:
         named = [*self.policy.named_parameters(), *self.second_value.named_parameters()]
         learnt = [(name, p) for name, p in named if p.requires_grad]
         self.learnt: list[Tensor] = [p for _, p in learnt]
-        spared = {id(p) for name, p in learnt if p.ndim <= 1 or name.endswith(".b_nd")}
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in self.learnt if id(p) not in spared], "weight_decay": config.weight_decay},
-                {"params": [p for p in self.learnt if id(p) in spared], "weight_decay": 0.0},
+                {"params": [p for name, p in learnt if decays(name, p)], "weight_decay": config.weight_decay},
+                {"params": [p for name, p in learnt if not decays(name, p)], "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
         )
@@ -203,9 +200,7 @@ class PhasicLearner:
                 f"{len(episodes)} episodes without a frame to learn from; expected at least one of two frames"
             )
         dice = np.random.default_rng([self.config.seed, self.iteration])
-        groups = [
-            _Frames.of(group, self.device) for group in _grouped(episodes, self.config.batch, dice, shuffle=False)
-        ]
+        groups = [_Frames.of(group, self.device) for group in _grouped(episodes, self.config.batch)]
         metrics = self._look_back(groups)
         metrics |= {"tether": self.tether, "reward": float(np.mean([e.reward.sum() for e in episodes]))}
         metrics |= self._wake(groups, dice)
@@ -290,7 +285,8 @@ class PhasicLearner:
         before = copy.deepcopy(self.policy).eval().requires_grad_(False)
         sums: dict[str, float] = {"steps": 0}
         for _ in range(self.config.sleep_epochs):
-            for group in _grouped(self._slept_on, self.config.batch, dice, shuffle=True):
+            shuffled = [self._slept_on[index] for index in dice.permutation(len(self._slept_on))]
+            for group in _grouped(shuffled, self.config.batch):
                 frames = _Frames.of(group, self.device)
                 with torch.no_grad():
                     self._weigh(frames, torch.cat([out.value for _, out in self._through(self.policy, frames)], 1))
@@ -376,9 +372,6 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return mean
 
 
-def _grouped(
-    episodes: Sequence[Played], batch: int, dice: np.random.Generator, shuffle: bool
-) -> Iterator[list[Played]]:
-    order = dice.permutation(len(episodes)) if shuffle else np.arange(len(episodes))
-    for start in range(0, len(order), batch):
-        yield [episodes[index] for index in order[start : start + batch]]
+def _grouped(episodes: Sequence[Played], batch: int) -> Iterator[Sequence[Played]]:
+    for start in range(0, len(episodes), batch):
+        yield episodes[start : start + batch]

@@ -71,7 +71,7 @@ def test_episodes_that_are_there_are_not_played_again_and_none_at_all_is_an_erro
     with closing(Stage()) as stage:
         practise(plan, lambda frames: None, stage)
     told: list[int] = []
-    assert len(practise_all([plan], 1, told.append)) == 1 and told == [60], "no process was begun"
+    assert len(practise_all([plan], 1, lambda frames: None, told.append)) == 1 and told == [60], "no process was begun"
 
 
 def test_what_cannot_be_played_is_said_at_once(prior: str, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from data.joint_actions import JointActions
 from prior.agent import PolicyAgent
 from prior.config import preset
 from prior.policy import Policy
-from prior.rl.phasic import RECIPES, DivergedError, PhasicConfig, PhasicLearner
+from prior.rl.phasic import RECIPES, PhasicConfig, PhasicLearner
 from prior.rl.played import Played, advantages
+from prior.training import DivergedError
 
 ATTACKS = JointActions().button_table[:, BUTTON_INDEX["attack"]]
 CONFIG = replace(RECIPES["debug"], epochs=3, gamma=0.5, learning_rate=3e-3, tether=0.0)
