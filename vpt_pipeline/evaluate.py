@@ -29,7 +29,7 @@ from data.files import write_json_atomic
 from vpt_pipeline.agents import Acting, label_of, require_agent
 from vpt_pipeline.envs import MINERL, native_size, require_game
 from vpt_pipeline.processes import Tell, Watch, run_in_turn
-from vpt_pipeline.progress import console, progress_bar, say
+from vpt_pipeline.progress import Tally, console, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
 from vpt_pipeline.rollout import ATTEMPTS, Rollout, RolloutPlan, Stage, alike, failed, roll_out
 from vpt_pipeline.tasks import EVALUATION_SEEDS, default_tasks, tasks_of
@@ -174,21 +174,23 @@ class _Books(Watch[RolloutPlan, Rollout]):
     """
 
     def __init__(self, kept: Path, advance: Callable[[int], None]) -> None:
-        self._kept, self._advance = kept, advance
+        self._kept, self._tally = kept, Tally(advance)
         self.known = {_key(plan): rollout for plan, rollout in _read(kept)}
 
     def heard(self, plan: RolloutPlan, message: int) -> None:
-        self._advance(message)
+        self._tally.at(_key(plan), message)
 
     def done(self, plan: RolloutPlan, rollout: Rollout) -> None:
         if rollout.error:
             self._say(plan, rollout.error)
+        self._tally.at(_key(plan), plan.steps)  # one that ended early counts as done
         self.known[_key(plan)] = rollout
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         with self._kept.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
 
     def died(self, plan: RolloutPlan, how: str) -> None:
+        self._tally.at(_key(plan), 0)
         self._say(plan, f"its process {how}; begun again")
 
     def lost(self, plan: RolloutPlan, how: str) -> Rollout:

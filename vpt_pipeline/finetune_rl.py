@@ -152,6 +152,7 @@ class FineTuning:
         number = self.learner.iteration
         episodes = practise_all(practice(self.config, number), self.config.workers, bar.advance, bar.skip)
         sleeps = self.learner.sleeps_next
+        bar.note(f"learning of {len(episodes)} episodes")
         metrics: dict[str, Any] = {"iteration": number, **self.learner.learn(episodes)}
         save_policy(self.config.out, self.learner.policy)
         save_state(self.config.out / "resume.pt", self.learner.state())

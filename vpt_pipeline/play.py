@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from vpt_pipeline.agents import TS, ZIP, Acting, is_set, label_of, set_of, split
 from vpt_pipeline.copied_view import write_view
 from vpt_pipeline.envs import MINERL
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of
-from vpt_pipeline.progress import Bar, progress_bar, say
+from vpt_pipeline.progress import Bar, Tally, progress_bar, say
 from vpt_pipeline.prompts_options import Asking
 from vpt_pipeline.prompts_page import write_page
 from vpt_pipeline.prompts_typed import Conversation, TypedLines
@@ -112,10 +113,10 @@ def play(plan: RolloutPlan, config: PlayConfig, stage: Stage | None = None) -> R
     conversation = Conversation(typed, lambda line: config.asking.as_said(config.agent, line))
     if typed is None:
         with progress_bar(title, plan.steps, "frames") as bar:
-            return roll_out(plan, bar.advance, stage, conversation)
+            return roll_out(plan, partial(Tally(bar.advance).at, plan), stage, conversation)
     say("Type what it shall do; an empty line asks for nothing.")
     bar = Bar(title, plan.steps, "frames", None)  # one that is drawn anew would write over what is typed
-    return roll_out(plan, bar.advance, stage, conversation)
+    return roll_out(plan, partial(Tally(bar.advance).at, plan), stage, conversation)
 
 
 def told(played: Rollout, game: str) -> str:

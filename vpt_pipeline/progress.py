@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -57,6 +57,19 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._note = text
+
+
+class Tally:
+    """Jobs on one bar, each told of by how far it is: what begins anew takes back what it had done."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+        self._at: dict[Hashable, int] = {}
+
+    def at(self, job: Hashable, done: int) -> None:
+        """A job is so far now."""
+        self._advance(done - self._at.get(job, 0))
+        self._at[job] = done
 
 
 def _pace(rate: float, unit: str) -> str:

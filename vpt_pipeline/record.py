@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,13 +25,12 @@ from vpt_pipeline.agents import require_agent
 from vpt_pipeline.envs import GAMES, make_env
 from vpt_pipeline.players import STYLES
 from vpt_pipeline.processes import run_jobs
-from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.progress import Tally, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan, record_episode
 from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
 
 ATTEMPTS = 3
 """How often an episode is begun before its failure is the command's."""
-REPORT_FRAMES = 20
 
 
 @dataclass(frozen=True)
@@ -106,38 +106,30 @@ def record_many(
     frames = sum(plan.steps for plan in plans)
     with progress_bar(title or f"recording into {folder}", frames, "frames") as bar:
         bar.skip(frames - sum(plan.steps for plan in todo))
+        tally = Tally(bar.advance)
         if workers == 1 or len(todo) == 1:
             for plan in todo:
-                _record_with_retries(plan, folder, bar.advance, warn)
+                _record_with_retries(plan, folder, partial(tally.at, plan.name), warn)
         elif todo:
-            _record_in_parallel(todo, folder, min(workers, len(todo)), bar.advance, warn)
+            _record_in_parallel(todo, folder, min(workers, len(todo)), tally, warn)
     return [Recording(*plan.files(folder)) for plan in plans]
 
 
 def _record_with_retries(
-    plan: EpisodePlan, folder: Path, advance: Callable[[int], None], warn: Callable[[str], None]
+    plan: EpisodePlan, folder: Path, tell: Callable[[int], None], warn: Callable[[str], None]
 ) -> None:
     for leftover in folder.glob(f".{plan.name}.*{PART_MARK}.*"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
-        frames = Counter[str]()
-
-        def step(frames: Counter[str] = frames) -> None:
-            frames["done"] += 1
-            if frames["done"] % REPORT_FRAMES == 0:
-                advance(REPORT_FRAMES)
-                frames["told"] += REPORT_FRAMES
-
         try:
             with contextlib.closing(make_env(plan.game, plan.size)) as env:
-                record_episode(env, plan, folder, step)
+                record_episode(env, plan, folder, tell)
         except RuntimeError as error:  # what both games raise when they die
-            advance(-frames["told"])
             if attempt == ATTEMPTS:
                 raise
-            warn(f"[yellow]{plan.name}: the game died after {frames['done']} frames, begun again:[/yellow] {error}")
+            warn(f"[yellow]{plan.name}: the game died, begun again:[/yellow] {error}")
         else:
-            advance(plan.steps - frames["told"])  # an episode that ended early counts as done
+            tell(plan.steps)  # an episode that ended early counts as done
             return
 
 
@@ -151,19 +143,16 @@ def _record_one(job: tuple[EpisodePlan, Path], tell: Callable[[int | str], None]
 
 
 def _record_in_parallel(
-    plans: list[EpisodePlan], folder: Path, workers: int, advance: Callable[[int], None], warn: Callable[[str], None]
+    plans: list[EpisodePlan], folder: Path, workers: int, tally: Tally, warn: Callable[[str], None]
 ) -> None:
-    told = Counter[str]()
-
     def heard(job: tuple[EpisodePlan, Path], message: int | str) -> None:
         if isinstance(message, str):
             warn(message)
         else:
-            told[job[0].name] += message
-            advance(message)
+            tally.at(job[0].name, message)
 
     def died(job: tuple[EpisodePlan, Path], how: str) -> None:
-        advance(-told.pop(job[0].name, 0))
+        tally.at(job[0].name, 0)
         warn(f"[yellow]{job[0].name}: its process {how}; begun again[/yellow]")
 
     run_jobs(_record_one, [(plan, folder) for plan in plans], workers, heard, died, ATTEMPTS)

@@ -114,9 +114,9 @@ def record_episode(
     env: gymnasium.Env[Any, Any],
     plan: EpisodePlan,
     folder: Path,
-    each_step: Callable[[], None] = lambda: None,
+    tell: Callable[[int], None] = lambda frames: None,
 ) -> Recording:
-    """Play and record one episode in an env of the plan's game and size; ``each_step`` is called after every frame.
+    """Play and record one episode in an env of the plan's game and size; ``tell`` hears now and then how many frames are there.
 
     An episode that ends early (the player died) is a shorter recording, and its meta file says so. Nothing is left
     behind when the game dies midway; the error is the env's.
@@ -145,7 +145,8 @@ def record_episode(
             presses.update(action.buttons - held)
             events += [{"tick": steps, **event} for event in truth["events"]]
             held, steps, ended, result = action.buttons, steps + 1, truth["ended"], meter.update(truth)
-            each_step()
+            if steps % TICK_RATE == 0:
+                tell(steps)
     meta = {
         **asdict(plan),
         "text": task.text,

@@ -16,11 +16,10 @@ from prior.nn.threads import torch_threads
 from prior.rl.played import Played
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.processes import Tell, Watch, run_in_turn
-from vpt_pipeline.progress import say
+from vpt_pipeline.progress import Tally, say
+from vpt_pipeline.recorder import TICK_RATE
 from vpt_pipeline.rollout import ATTEMPTS, Stage
 from vpt_pipeline.tasks import tasks_of
-
-TOLD_FRAMES = 20
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,15 @@ class PracticePlan:
 
 def practise(plan: PracticePlan, tell: Callable[[int], None], stage: Stage) -> str:
     """Play the episode and write its file; returns why it could not be played, or "". A reward is by how much an action raised
-    the task's measure. A game that dies is started again."""
+    the task's measure. A game that dies is started again. tell: as in :func:`vpt_pipeline.rollout.roll_out`."""
     error = ""
     for _ in range(ATTEMPTS):
-        told = 0
-
-        def count(frames: int) -> None:
-            nonlocal told
-            told += frames
-            tell(frames)
-
         try:
             with torch_threads(1), stage.env(plan.game, plan.size) as env:
-                _play(plan, env, count, stage).save(plan.file)
+                _play(plan, env, tell, stage).save(plan.file)
         except RuntimeError as died:  # what the games raise when they die
-            tell(-told)
             error = str(died)
         else:
-            tell(plan.steps - told)  # an episode that ended early counts as done
             return ""
     return f"failed to run {ATTEMPTS} times: {error}"
 
@@ -82,8 +72,8 @@ def _play(plan: PracticePlan, env: Any, tell: Callable[[int], None], stage: Stag
         buttons.append(keys)
         camera.append(turn)
         reward.append(reached - before)
-        if len(reward) % TOLD_FRAMES == 0:
-            tell(TOLD_FRAMES)
+        if len(reward) % TICK_RATE == 0:
+            tell(len(reward))
     if not reward:
         raise RuntimeError("the episode was over before it began")
     return Played(
@@ -104,19 +94,19 @@ def _player() -> Iterator[Callable[[PracticePlan, Tell], str]]:
 
 class _Books(Watch[PracticePlan, str]):
     def __init__(self, advance: Callable[[int], None]) -> None:
-        self._advance = advance
-        self._told: dict[Path, int] = {}
+        self._tally = Tally(advance)
 
-    def heard(self, job: PracticePlan, message: Any) -> None:
-        self._told[job.file] = self._told.get(job.file, 0) + int(message)
-        self._advance(int(message))
+    def heard(self, job: PracticePlan, message: int) -> None:
+        self._tally.at(job.file, message)
+
+    def done(self, job: PracticePlan, result: str) -> None:
+        self._tally.at(job.file, job.steps)  # one that ended early counts as done
 
     def died(self, job: PracticePlan, how: str) -> None:
-        self._advance(-self._told.pop(job.file, 0))
+        self._tally.at(job.file, 0)
         say(f"[yellow]{job.file.stem}: its process {how}; begun again[/yellow]")
 
     def lost(self, job: PracticePlan, how: str) -> str:
-        self._advance(job.steps - self._told.pop(job.file, 0))
         return f"its process {how}"
 
 

@@ -128,6 +128,7 @@ def roll_out(
 ) -> Rollout:
     """Play the episode. A game that dies is started again; one that dies every time is told of in ``error``.
 
+    tell: told now and then how many frames are played, fewer than before where the game was started again.
     stage: where episodes were played before; by default it is the only one.
     """
     own = contextlib.nullcontext(stage) if stage is not None else contextlib.closing(Stage())
@@ -187,8 +188,8 @@ def _play(plan: RolloutPlan, env: Any, models: Models, tell: Callable[[int], Non
             presses.update(action.buttons - held)
             held, steps = action.buttons, steps + 1
             results = {name: meter.update(truth) for name, meter in meters.items()}
-            if steps % 20 == 0:
-                tell(20)
+            if steps % TICK_RATE == 0:
+                tell(steps)
         if plan.video is not None and isinstance(agent, AskedAgent):
             write_asked(plan.video, agent.asked)
     result = results[plan.task]

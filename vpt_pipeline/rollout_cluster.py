@@ -104,7 +104,7 @@ class Player:
     def _count(self, frames: int) -> None:
         if self._stopped:
             raise _StoppedError
-        self._frames += frames
+        self._frames = frames
 
     def close(self) -> None:
         """End the game, an episode in it too: Ray would kill the processes that see to it that nothing is left."""
@@ -128,7 +128,7 @@ def minerl_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class _Seat:
-    """An actor. starting, playing, asked: what it has been asked and not answered yet; frames: told of its episode."""
+    """An actor. starting, playing, asked: what it has been asked and not answered yet."""
 
     actor: Any
     starting: Any
@@ -137,7 +137,6 @@ class _Seat:
     last: RolloutPlan | None = None
     playing: Any = None
     asked: Any = None
-    frames: int = 0
 
 
 def play_on_cluster(
@@ -205,7 +204,7 @@ class _Company:
 
     def _give(self, seat: _Seat, turn: Turn[RolloutPlan]) -> None:
         seat.turn = turn
-        seat.playing, seat.frames = seat.actor.play.remote(turn.job), 0
+        seat.playing = seat.actor.play.remote(turn.job)
 
     def _look(self) -> None:
         """Ask now and then how far those are that play."""
@@ -246,23 +245,18 @@ class _Company:
             self._take(seat, answer)
         else:
             seat.asked = None
-            self._advance(seat, answer)
+            if seat.turn is not None:
+                self._turns.watch.heard(seat.turn.job, answer)
 
     def _take(self, seat: _Seat, played: Played) -> None:
         turn = seat.turn
         assert turn is not None
-        self._advance(seat, played.rollout.frames)
         seat.playing, seat.asked, seat.turn, seat.last = None, None, None, turn.job
         for name, content in played.files.items():
             assert turn.job.video is not None
             with atomic_path(turn.job.video.with_name(name)) as part:
                 part.write_bytes(content)
         self._turns.done(turn, played.rollout)
-
-    def _advance(self, seat: _Seat, frames: int) -> None:
-        if seat.turn is not None and frames > seat.frames:
-            self._turns.watch.heard(seat.turn.job, frames - seat.frames)
-            seat.frames = frames
 
     def _refuse(self, seat: _Seat, error: RayTaskError) -> None:
         """A machine that cannot play: its actor is let go, and not replaced."""

@@ -43,11 +43,11 @@ class PhasicConfig(JsonConfig):
 
     batch: int = 8
     """Episodes that are learnt from beside each other."""
-    chunk: int = 0
-    """Frames of each at a step. 0: the policy's own."""
+    chunk: int = 64
+    """Frames of each at a step. 0: the policy's own; less, and steps follow few frames that are much alike."""
     epochs: int = 1
     """How often each frame of an iteration is learnt from awake."""
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
     weight_decay: float = 0.04
     gamma: float = 0.999
     """What a reward is worth a frame later."""
@@ -68,6 +68,7 @@ class PhasicConfig(JsonConfig):
     sleep_tether: float = 1.0
     """Weight of the divergence from what it did before the sleep."""
     clip_gradients: float = 5.0
+    """Norm that the gradients of what acts, and of each head of values, are cut to."""
     precision: Precision = "auto"
     seed: int = 0
 
@@ -142,6 +143,9 @@ class PhasicLearner:
             keep_freed_memory()
         self.prior = policy.to(device).float().eval().requires_grad_(False)
         self.policy = copy.deepcopy(self.prior).requires_grad_(True)
+        # Cloning teaches no values, and other rewards other ones: both heads begin by expecting the average.
+        for parameter in self.policy.value_head.parameters():
+            torch.nn.init.zeros_(parameter)
         self.second_value = copy.deepcopy(self.policy.value_head)
         for head in (self.policy.value_head, self.second_value):
             head.normalizer.requires_grad_(False)
@@ -150,7 +154,12 @@ class PhasicLearner:
         self.iteration = 0
         named = [*self.policy.named_parameters(), *self.second_value.named_parameters()]
         learnt = [(name, p) for name, p in named if p.requires_grad]
-        self.learnt: list[Tensor] = [p for _, p in learnt]
+        values = {id(p) for head in (self.policy.value_head, self.second_value) for p in head.parameters()}
+        self.learnt: list[list[Tensor]] = [  # each clipped by itself, or a wrong value would slow down what acts
+            [p for _, p in learnt if id(p) not in values],
+            [p for p in self.policy.value_head.parameters() if p.requires_grad],
+            [p for p in self.second_value.parameters() if p.requires_grad],
+        ]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [p for name, p in learnt if decays(name, p)], "weight_decay": config.weight_decay},
@@ -354,17 +363,18 @@ class PhasicLearner:
         return _mean((value - wanted) ** 2, frames.weight[:, part])
 
     def _step(self, loss: Tensor) -> float:
+        """Returns the norm of the gradients of what acts."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(torch.nn.utils.clip_grad_norm_(self.learnt, self.config.clip_gradients))
+        norms = [float(torch.nn.utils.clip_grad_norm_(part, self.config.clip_gradients)) for part in self.learnt]
         found = float(loss.detach())
-        if not math.isfinite(found + norm):
+        if not math.isfinite(found + sum(norms)):
             raise DivergedError(
-                f"in iteration {self.iteration + 1} the loss was {found} and the gradients' norm {norm}; the last good state "
+                f"in iteration {self.iteration + 1} the loss was {found} and the gradients' norms {norms}; the last good state "
                 f"is in resume.pt. Try a lower learning rate than {self.config.learning_rate:g}, or float32"
             )
         self.optimizer.step()
-        return norm
+        return norms[0]
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
