@@ -43,7 +43,7 @@ def once(recordings: list[Path], model: str) -> tuple[float, float]:
                 (play / file.name).symlink_to(file.resolve())
         index = ["index", str(play), "--model", model, "--out", f"{folder}/set", "--cache", f"{folder}/cache"]
         begun = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "vpt_pipeline.cli", *index], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "vpt_pipeline", *index], check=True, capture_output=True)
         indexed = time.perf_counter()
         subprocess.run([sys.executable, "-m", "benchmarks.index_time", "act", f"{folder}/set"], check=True)
         return indexed - begun, time.perf_counter() - indexed

@@ -27,7 +27,7 @@ from idm.config import preset
 from idm.model import InverseDynamicsModel
 
 PARTS = {
-    "driver": "vpt_pipeline.cli label",
+    "driver": "vpt_pipeline label",
     "workers": "ray::LabelWorker",
     "decoding": "vpt_pipeline.cluster.decode_process",
 }
@@ -63,7 +63,7 @@ def measure() -> dict[str, float]:
 
 def job(folder: Path, videos: Path, model: Path) -> tuple[dict[str, float], float]:
     """Peaks of each part, and seconds."""
-    command = [sys.executable, "-m", "vpt_pipeline.cli", "label", str(videos), "--model", str(model)]
+    command = [sys.executable, "-m", "vpt_pipeline", "label", str(videos), "--model", str(model)]
     command += ["--out", str(folder / f"out-{videos.name}"), "--cluster", "local", "--span-minutes", "0.5"]
     begun = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -203,7 +203,7 @@ def main(args: Args) -> int:
     command = [
         sys.executable,
         "-m",
-        "vpt_pipeline.cli",
+        "vpt_pipeline",
         "label",
         str(clips),
         "--model",

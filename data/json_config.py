@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from data.files import write_json_atomic
+from data.names import require_name
 
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound="JsonConfig")
@@ -77,8 +77,5 @@ def given_options(kind: type[JsonConfig], options: object) -> dict[str, Any]:
 
 def preset_of(presets: Mapping[str, Config], name: str, what: str) -> Config:
     """A preset by name; a wrong name is answered with the nearest right one. what: for the message, as in "IDM"."""
-    if name not in presets:
-        near = difflib.get_close_matches(name, presets, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown {what} preset {name!r}{hint} (there are {', '.join(presets)})")
+    require_name(f"{what} preset", name, presets)
     return presets[name]

@@ -170,7 +170,3 @@ def _plain_warnings(name: str) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(main())

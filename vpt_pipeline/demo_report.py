@@ -15,10 +15,12 @@ from data.actions import ActionTrack
 from data.files import write_json_atomic
 from data.recording import Recording
 from idm.scores import IdmScores
+from vpt_pipeline.demo_agents import LABELLED, TRUE, Played
 from vpt_pipeline.eval_idm import overlay_clips, pair_by_name, read_cases
 from vpt_pipeline.evaluate import scores_of
 from vpt_pipeline.inspect import write_clip
 from vpt_pipeline.label_view import RECORDS, TABLE, find_labels
+from vpt_pipeline.prompts_page import add_side_by_side
 from vpt_pipeline.quality import RATE, add_quality, data_rows, headline, judge
 from vpt_pipeline.report import Report
 from vpt_pipeline.rollout import Rollout
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from vpt_pipeline.demo import DemoConfig
 
 CLIP_SECONDS = 8
-LABELLED, TRUE = "prior", "prior_on_true_actions"
-"""Folders of the two priors."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ def write_report(
     train_set: Sequence[Recording],
     held_out: Sequence[Recording],
     clips: Sequence[Path],
-    played: Sequence[Rollout],
+    played: Played,
     timings: Timings,
 ) -> dict[str, Any]:
     """Judge the hidden recordings' labels, write ``report.html`` and ``metrics.json``, return the headline numbers."""
@@ -84,12 +84,15 @@ def write_report(
     report.section("Data", "Presses of each key. The held-out actions were hidden until the labels were written.")
     report.table(data_rows({"training": _tracks(train_set), "held out": _tracks(held_out)}))
     add_quality(report, scores, cases)
-    _rollouts(report, out, played)
+    _rollouts(report, out, played.priors)
+    _copied(report, played)
+    _asked(report, game, out, played.asked)
     _real_clips(report, out, clips)
     report.section("Time").table([{"stage": stage, "seconds": seconds} for stage, seconds in timings.seconds.items()])
     report.section("How to go on").code(
         f"vpt label YOUR_VIDEO.mp4 --model {out / 'idm'}\nvpt inspect YOUR_VIDEO.mp4 --labels runs/labels/YOUR_VIDEO.parquet\n"
         f"vpt train-prior YOUR_VIDEOS --labels runs/labels --out runs/prior\nvpt play {out / LABELLED} --task explore\n"
+        f"vpt index YOUR_RECORDINGS --out runs/set --model {out / LABELLED}\nvpt play runs/set --inspect\n"
         "vpt demo --budget 90m --out runs/long    # more play, more training"
     )
     report.write(out / "report.html")
@@ -123,6 +126,30 @@ def _rollouts(report: Report, out: Path, played: Sequence[Rollout]) -> None:
     report.table(
         rows, f"Means of freeplay; {ran} of {len(played)} episodes of {played[0].frames / RATE:.0f} seconds ran."
     )
+
+
+def _copied(report: Report, played: Played) -> None:
+    """The search agent, and what it copied."""
+    report.section(
+        "An agent without training",
+        "It searches the labelled video for the situation most like its own, copies what was done there until the two part, "
+        "and searches again. On the left its own view, on the right the moment that it copies, below how unlike the two are.",
+    )
+    if played.copied_view is None:
+        report.text(f"It could not play: {played.copied.error}.")
+    else:
+        report.video(played.copied_view, "Its first episode, and what it copied")
+
+
+def _asked(report: Report, game: str, out: Path, played: Sequence[Rollout]) -> None:
+    """What follows texts, one start with several of them."""
+    if played:
+        report.section(
+            "Asked in words",
+            "The prior, taught in hindsight on the same labelled video to reach goals, and which goals texts ask for. After a "
+            "few minutes of training it shows that this runs; how well it follows after an hour is told in `docs/numbers.md`.",
+        )
+        add_side_by_side(report, played, game, out / "rollouts" / "side-by-side")
 
 
 def _real_clips(report: Report, out: Path, clips: Sequence[Path]) -> None:

@@ -26,6 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.files import write_json_atomic
+from data.names import require_name
 from vpt_pipeline.agents import Acting, label_of, require_agent
 from vpt_pipeline.envs import MINERL, native_size, require_game
 from vpt_pipeline.processes import Tell, Watch, run_in_turn
@@ -137,8 +138,7 @@ def plans_of(config: EvaluateConfig) -> list[RolloutPlan]:
     config.world.require(config.game)
     tasks, wanted = tasks_of(config.game), config.task or default_tasks(config.game)
     for task in wanted:
-        if task not in tasks:
-            raise ValueError(f"unknown task {task!r}: expected one of {', '.join(tasks)}")
+        require_name("task", task, tasks)
     for agent in config.agents:
         require_agent(agent, config.game)
     if config.episodes < 1 or config.workers < 1:

@@ -21,6 +21,7 @@ import tyro
 
 from data.files import atomic_path
 from data.json_config import begin_or_resume, given_options, preset_of
+from data.names import require_name
 from idm.chart_style import BLUE, ORANGE, figure, png
 from prior.checkpoint import load_policy, save_policy
 from prior.nn.optim import save_state
@@ -30,7 +31,7 @@ from prior.rl.played import Played
 from vpt_pipeline.progress import Bar, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE
 from vpt_pipeline.rl_play import PracticePlan, practise_all
-from vpt_pipeline.tasks import EVALUATION_SEEDS, tasks_of
+from vpt_pipeline.tasks import require_seed, tasks_of
 from vpt_pipeline.train_idm import pick_device
 
 
@@ -96,8 +97,7 @@ def prior_of(config: FinetuneRlConfig) -> Policy:
 def practice(config: FinetuneRlConfig, iteration: int) -> list[PracticePlan]:
     """The episodes of an iteration. Raises ValueError where there are no seeds left."""
     tasks, steps = tasks_of(config.game), round(config.seconds * TICK_RATE)
-    if config.task not in tasks:
-        raise ValueError(f"unknown task {config.task!r}: expected one of {', '.join(tasks)}")
+    require_name("task", config.task, tasks)
     for what, value in (
         ("episodes", config.episodes),
         ("frames of an episode", steps),
@@ -106,10 +106,8 @@ def practice(config: FinetuneRlConfig, iteration: int) -> list[PracticePlan]:
         if value < 1:
             raise ValueError(f"{what}: {value}; expected at least 1")
     first = config.seed + iteration * config.episodes
-    if not 0 <= first <= EVALUATION_SEEDS.start - config.episodes:
-        raise ValueError(
-            f"seeds from {first}: expected 0 to {EVALUATION_SEEDS.start - 1}; those beyond are kept for evaluation"
-        )
+    for seed in (first, first + config.episodes - 1):
+        require_seed(seed)
     return [
         PracticePlan(
             str(config.out), config.game, config.task, first + number, steps, config.size,

@@ -13,10 +13,10 @@ from vpt_pipeline.rollout import Rollout
 from vpt_pipeline.tasks import tasks_of
 
 
-def write_page(
-    played: Sequence[Rollout], game: str, stem: Path, tell: Callable[[int], None] = lambda frames: None
-) -> Path:
-    """Write STEM.mp4 (side by side), STEM.png (a sheet) and STEM.html with both, which needs no other file. Returns the page.
+def add_side_by_side(
+    report: Report, played: Sequence[Rollout], game: str, stem: Path, tell: Callable[[int], None] = lambda frames: None
+) -> None:
+    """Write STEM.mp4 (side by side) and STEM.png (a sheet), and add both to a section of a report, with what came of each.
 
     played: of one task and seed, with videos, as `vpt play` and `vpt evaluate` leave them. Raises ValueError for others.
     """
@@ -26,23 +26,31 @@ def write_page(
     lacking = [one.agent for one in played if one.video is None]
     if lacking:
         raise ValueError(f"expected plays with videos, found none of {', '.join(lacking)}")
-    videos, first = [Path(str(one.video)) for one in played], played[0]
+    videos = [Path(str(one.video)) for one in played]
     clip = write_side_by_side(videos, _beside(stem, ".mp4"), tell)
     sheet = write_sheet(videos, _beside(stem, ".png"))
-    report = Report(
-        "One start, several wishes",
-        f"`{first.agent.partition(':')[0]}` at `{first.task}`, seed {first.seed}, world {first.map_seed}",
-    )
-    report.section("Side by side", "Every play begins in the same world, at the same place, with the same dice.")
     if clip.stat().st_size <= MAX_CLIP_BYTES:
         report.video(clip, "Above each play is what was asked for; one that ended early stays, dimmed.")
     else:
         report.text(f"The video is too long to be a part of this page: `{clip.name}` beside it.")
     report.image(sheet.read_bytes(), "Moments of each play, from left to right.", chart=False)
-    report.section("What came of each").table(
+    report.table(
         [_row(one, video, game) for one, video in zip(played, videos, strict=True)],
-        "One episode of each: something to look at, no measurement; `vpt evaluate` plays many.",
+        "What came of each: one episode, something to look at and no measurement; `vpt evaluate` plays many.",
     )
+
+
+def write_page(
+    played: Sequence[Rollout], game: str, stem: Path, tell: Callable[[int], None] = lambda frames: None
+) -> Path:
+    """Write STEM.mp4, STEM.png and STEM.html, which needs no other file; see :func:`add_side_by_side`. Returns the page."""
+    first = played[0]
+    report = Report(
+        "One start, several wishes",
+        f"`{first.agent.partition(':')[0]}` at `{first.task}`, seed {first.seed}, world {first.map_seed}",
+    )
+    report.section("Side by side", "Every play begins in the same world, at the same place, with the same dice.")
+    add_side_by_side(report, played, game, stem, tell)
     page = _beside(stem, ".html")
     report.write(page)
     return page

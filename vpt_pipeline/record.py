@@ -7,10 +7,9 @@ more episodes can be added to a folder. A game that dies is started anew and its
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import tyro
 
 from data.actions import BUTTONS
 from data.files import PART_MARK
+from data.names import require_name
 from data.recording import Recording
 from vpt_pipeline.agents import require_agent
 from vpt_pipeline.envs import GAMES, make_env
@@ -27,7 +27,7 @@ from vpt_pipeline.players import STYLES
 from vpt_pipeline.processes import run_jobs
 from vpt_pipeline.progress import Tally, progress_bar, say
 from vpt_pipeline.recorder import TICK_RATE, EpisodePlan, record_episode
-from vpt_pipeline.tasks import EVALUATION_SEEDS, TASKS
+from vpt_pipeline.tasks import TASKS, require_seed
 
 ATTEMPTS = 3
 """How often an episode is begun before its failure is the command's."""
@@ -64,9 +64,11 @@ class RecordConfig:
 
 def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
     """The recordings that a config asks for, each with its own seed. Raises ValueError for what cannot be played."""
-    _known("game", (config.game,), GAMES)
-    _known("task", config.task, TASKS)
-    _known("player", config.player, STYLES)
+    require_name("game to record in", config.game, GAMES)
+    for task in config.task:
+        require_name("task", task, TASKS)
+    for player in config.player:
+        require_name("player", player, STYLES)
     if config.novice is not None:
         require_agent(config.novice, config.game)
     steps = config.steps if config.steps is not None else round(config.minutes * 60 * TICK_RATE)
@@ -78,21 +80,10 @@ def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
         for number in range(config.episodes):
             for index, player in enumerate(config.player):
                 seed = config.seed + number * len(config.player) + index
-                if not 0 <= seed < EVALUATION_SEEDS.start:
-                    raise ValueError(
-                        f"seed {seed}: expected 0 to {EVALUATION_SEEDS.start - 1}; those beyond are kept for evaluation"
-                    )
+                require_seed(seed)
                 world = TASKS[task].episode(seed).map_seed
                 plans.append(EpisodePlan(config.game, task, player, seed, world, steps, config.size, config.novice))
     return plans
-
-
-def _known(what: str, names: Iterable[str], known: Collection[str]) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown {what} {name!r}: expected one of {', '.join(known)}{hint}")
 
 
 def record_many(

@@ -143,6 +143,14 @@ def tasks_of(game: str) -> Mapping[str, Task]:
     return TASKS
 
 
+def require_seed(seed: int) -> None:
+    """Raises ValueError for a seed that nobody may learn from."""
+    if not 0 <= seed < EVALUATION_SEEDS.start:
+        raise ValueError(
+            f"seed {seed}: expected 0 to {EVALUATION_SEEDS.start - 1}; those beyond are kept for evaluation"
+        )
+
+
 def default_tasks(game: str) -> tuple[str, ...]:
     """What an evaluation plays in a game if nothing is said."""
     if game.startswith(MINERL):

@@ -5,7 +5,7 @@
     vpt train-prior house/ --start foundation-1x.model --recipe bc_house
 
 Frames are decoded once into a cache. A share of the recordings is held back to judge by. The same command again resumes a
-stopped run. On several GPUs: torchrun --nproc-per-node 8 -m vpt_pipeline.cli train-prior ... On a Ray cluster: --cluster auto.
+stopped run. On several GPUs: torchrun --nproc-per-node 8 -m vpt_pipeline train-prior ... On a Ray cluster: --cluster auto.
 """
 
 from __future__ import annotations

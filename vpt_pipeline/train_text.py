@@ -164,8 +164,8 @@ def embed_pairs(
     )
 
 
-def main(config: TrainTextConfig) -> int:
-    """Train the policy, then the prior from texts to goals; write the folder."""
+def train_text(config: TrainTextConfig) -> None:
+    """Train the policy, then the prior from texts to goals; write the folder, and say how well it went."""
     embedder = load_embedder(config.embedder)
     clips = clips_with_texts(config, embedder)
     metrics = train(prior_config(config), TextTeaching(config, embedder))
@@ -183,5 +183,9 @@ def main(config: TrainTextConfig) -> int:
         f"{found['cosine_of_others']:.2f} near those of any, the texts themselves {found['cosine_of_text']:.2f}; "
         f"{found['active_units']:.0f} of {training.latent} units active"
     )
+
+
+def main(config: TrainTextConfig) -> int:
+    train_text(config)
     say(f'a policy that follows texts in {config.out}: vpt play {config.out}:"chop down a tree"')
     return 0

@@ -47,7 +47,7 @@ class PhasicConfig(JsonConfig):
     """Frames of each at a step. 0: the policy's own; less, and steps follow few frames that are much alike."""
     epochs: int = 1
     """How often each frame of an iteration is learnt from awake."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     weight_decay: float = 0.04
     gamma: float = 0.999
     """What a reward is worth a frame later."""
@@ -258,7 +258,7 @@ class PhasicLearner:
         return value, frames.kept["gain"]
 
     def _wake(self, groups: list[_Frames], dice: np.random.Generator) -> dict[str, float]:
-        sums: dict[str, float] = {}
+        sums, count = dict[str, float](), 0.0
         self.policy.train()
         for _ in range(self.config.epochs):
             for number in dice.permutation(len(groups)):
@@ -267,10 +267,12 @@ class PhasicLearner:
                     loss, told = self._waking_loss(out, frames, part)
                     if loss is not None:
                         told["gradient_norm"] = self._step(loss)
+                    frames_here = float(frames.weight[:, part].sum())
+                    count += frames_here
                     for name, value in told.items():
-                        sums[name] = sums.get(name, 0.0) + value
+                        sums[name] = sums.get(name, 0.0) + value * frames_here
         self.policy.eval()
-        return {name: value / max(sums["steps"], 1) for name, value in sums.items() if name != "steps"}
+        return {name: value / count for name, value in sums.items()}
 
     def _waking_loss(self, out: PolicyOutput, frames: _Frames, part: slice) -> tuple[Tensor | None, dict[str, float]]:
         weight = frames.weight[:, part]
@@ -287,7 +289,7 @@ class PhasicLearner:
         loss = acting + self.config.value * wrong + self.tether * strayed
         clipped = _mean(((ratio - 1).abs() > self.config.clip).float(), weight)
         told = {"acting": acting, "value_loss": wrong, "clipped": clipped}
-        return loss, {"steps": 1, **{name: float(value.detach()) for name, value in told.items()}}
+        return loss, {name: float(value.detach()) for name, value in told.items()}
 
     def _sleep(self, dice: np.random.Generator) -> dict[str, float]:
         """Let values teach the network, which is held to do as before."""

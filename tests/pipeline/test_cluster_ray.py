@@ -37,7 +37,7 @@ def test_two_nodes_one_of_them_lost(cluster: Cluster, tmp_path: Path) -> None:
 
     node = cluster.add_node(num_cpus=1)
     out = tmp_path / "labels"
-    command = [sys.executable, "-m", "vpt_pipeline.cli", "label", str(videos), "--model", str(model), "--out", str(out)]
+    command = [sys.executable, "-m", "vpt_pipeline", "label", str(videos), "--model", str(model), "--out", str(out)]
     command += ["--cluster", cluster.address, "--cpus", "1", "--span-minutes", "0.4"]
     with (tmp_path / "log").open("wb") as log:
         driver = subprocess.Popen(command, stdout=log, stderr=log)

@@ -281,7 +281,7 @@ def test_videos_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
 def test_help_is_quick_and_wrong_verbs_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
     begun = time.perf_counter()
     listed = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "vpt_pipeline.cli", "--help"], capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "vpt_pipeline", "--help"], capture_output=True, text=True
     )
     assert listed.returncode == 0
     assert "train-idm" in listed.stdout

@@ -131,7 +131,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 )
 def test_with_minerls_own_code_its_python_layer_is_found_well() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vpt_pipeline.cli", "doctor", "minerl", "--json"], capture_output=True, text=True
+        [sys.executable, "-m", "vpt_pipeline", "doctor", "minerl", "--json"], capture_output=True, text=True
     )
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     for name in ("Python", "numpy", "gym", "MineRL", "our server", "MineRL behind it"):

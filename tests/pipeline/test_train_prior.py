@@ -81,7 +81,7 @@ def test_killed_then_without_room_on_the_disk_then_finished_is_as_if_nothing_had
     """All in processes of their own: tests before may have left this one with other numbers of threads."""
 
     def run(out: Path) -> list[str]:
-        command = [sys.executable, "-m", "vpt_pipeline.cli", "train-prior", str(recordings), "--out", str(out)]
+        command = [sys.executable, "-m", "vpt_pipeline", "train-prior", str(recordings), "--out", str(out)]
         command += ["--preset", "debug", "--recipe", "debug", "--nulls", "keep", "--steps", "60", "--save-every", "5"]
         return [*command, "--validate-every", "60", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
 

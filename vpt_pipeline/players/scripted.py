@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from data.actions import Action
+from data.names import require_name
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.players.body import AnswersQuestions, Body, Script
 from vpt_pipeline.players.scripts import SCRIPTS
@@ -21,11 +22,9 @@ class ScriptedPlayer:
     """
 
     def __init__(self, env: AnswersQuestions, task: str, style: PlayerStyle | str, seed: int) -> None:
-        if task not in SCRIPTS:
-            raise ValueError(f"unknown task {task!r}; players know {', '.join(SCRIPTS)}")
+        require_name("task", task, SCRIPTS)
         if isinstance(style, str):
-            if style not in STYLES:
-                raise ValueError(f"unknown player {style!r}; there are {', '.join(STYLES)}")
+            require_name("player", style, STYLES)
             style = STYLES[style]
         self.task = task
         self.style = style

@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 
 from data.actions import Action
+from data.names import require_name
 from vpt_pipeline.envs.truth import GameTruth, Vector
 from vpt_pipeline.players import antics
 from vpt_pipeline.players.body import AnswersQuestions, Body, Script
@@ -37,8 +38,7 @@ class VizdoomPlayer(ScriptedPlayer):
     """Plays one task of ``VIZDOOM_SCRIPTS`` in one style; the same seed in the same game gives the same play."""
 
     def __init__(self, env: AnswersQuestions, task: str, style: PlayerStyle | str, seed: int) -> None:
-        if task not in VIZDOOM_SCRIPTS:
-            raise ValueError(f"unknown task {task!r}; in ViZDoom players know {', '.join(VIZDOOM_SCRIPTS)}")
+        require_name("task for ViZDoom's players", task, VIZDOOM_SCRIPTS)
         super().__init__(env, "freeplay", style, seed)
         self.task = task
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import BUTTONS, DEGREES_PER_COUNT, ENV_BUTTONS
+from data.names import require_name
 from vpt_pipeline.envs.luanti.cache import FolderGuard, new_run_folder
 from vpt_pipeline.envs.luanti.cursor import draw_cursor
 from vpt_pipeline.envs.luanti.game import KEYS, Game, GameDied
@@ -112,8 +113,8 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         if unknown:
             raise ValueError(f"unknown reset options {unknown}; expected some of {', '.join(OPTIONS)}")
         name = wanted.get("task")
-        if name is not None and name not in TASKS:
-            raise ValueError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
+        if name is not None:
+            require_name("task", name, TASKS)
         self._task = TASKS[name] if name is not None else None
         mode = wanted.get("reset_mode", self.reset_mode)
         if mode not in ("exact", "fast"):

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import DEGREES_PER_COUNT, ENV_BUTTONS
+from data.names import require_name
 from vpt_pipeline.envs.truth import GameTruth
 from vpt_pipeline.envs.vizdoom.engine import BUTTONS, Engine, picture_size
 from vpt_pipeline.envs.vizdoom.map import Landscape, write_map
@@ -92,8 +93,8 @@ class VizdoomEnv(gymnasium.Env[Observation, dict[str, Any]]):
         if unknown:
             raise ValueError(f"unknown reset options {unknown}; expected some of {', '.join(OPTIONS)}")
         name = wanted.get("task")
-        if name is not None and name not in TASKS:
-            raise ValueError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
+        if name is not None:
+            require_name("task", name, TASKS)
         self._score_of = TASKS[name] if name is not None else None
         self.close()
         folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="vpt-vizdoom-")))
