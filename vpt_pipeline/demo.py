@@ -27,9 +27,9 @@ from vpt_pipeline.recorder import TICK_RATE, EpisodePlan
 from vpt_pipeline.train_idm import TrainIdmConfig, train
 
 TRAINED_PLAYERS = ("steady", "twitchy", "wanderer")
-TRAINED_WORLDS = (1, 2, 3)
+TRAINED_WORLDS: tuple[int, ...] = (1, 2, 3)
 HELD_OUT_PLAYER = "brisk"
-HELD_OUT_WORLDS = (4, 5)
+HELD_OUT_WORLDS: tuple[int, ...] = (4, 5)
 HELD_OUT_SEED = 5000
 LABELS_SHARE = 0.8
 """Of the budget, for what labels need: play, the inverse dynamics model, judging. The rest is the agents' own."""
