@@ -156,17 +156,25 @@ class FineTuning:
         save_state(self.config.out / "resume.pt", self.learner.state())
         with (self.config.out / "metrics.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({name: round(value, 6) for name, value in metrics.items()}) + "\n")
+        with atomic_path(self.config.out / "reward.png") as part:
+            part.write_bytes(picture(self.course(), tasks_of(self.config.game)[self.config.task].unit))
         if sleeps or not self.learner.config.sleep_every:
             for path in (self.config.out / "played").glob("*.npz"):
                 path.unlink()
         return metrics
 
+    def course(self) -> list[dict[str, float]]:
+        """What each iteration logged."""
+        lines = (self.config.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
 
 def picture(rows: list[dict[str, float]], unit: str) -> bytes:
-    """Reward and divergence from the prior, by iteration."""
+    """Reward with its standard error, and divergence from the prior, by iteration."""
     with figure(6, 4.5, rows=2) as (canvas, (upper, lower)):
         numbers = [row["iteration"] for row in rows]
-        upper.plot(numbers, [row["reward"] for row in rows], "o-", color=BLUE)
+        reward, error = ([row[name] for row in rows] for name in ("reward", "reward_error"))
+        upper.errorbar(numbers, reward, error, fmt="o-", color=BLUE, capsize=2)
         upper.set(ylabel=f"{unit}, mean of episodes", ylim=(0, None))
         lower.plot(numbers, [row["divergence"] for row in rows], "o-", color=ORANGE)
         lower.set(ylabel="nats a frame from the prior", xlabel="iteration", ylim=(0, None))
@@ -183,12 +191,10 @@ def main(config: FinetuneRlConfig) -> int:
         while learner.iteration < config.iterations:
             metrics = run.iterate(bar)
             bar.note(f"reward {metrics['reward']:.2f}, {metrics['divergence']:.2f} nats from the prior")
-    rows = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    with atomic_path(config.out / "reward.png") as part:
-        part.write_bytes(picture(rows, tasks_of(config.game)[config.task].unit))
+    first, last = (f"{row['reward']:.2f} (± {row['reward_error']:.2f})" for row in (run.course()[0], run.course()[-1]))
     say(
-        f"mean reward of an episode: {rows[0]['reward']:.2f} in the first iteration, {rows[-1]['reward']:.2f} in the last; its "
-        f"course: {config.out / 'reward.png'}"
+        f"mean reward of an episode: {first} in the first iteration, {last} in the last; "
+        f"its course: {config.out / 'reward.png'}"
     )
     say(f"policy in {config.out}. Is it better? vpt evaluate {config.out} {config.start} --task {config.task}")
     return 0

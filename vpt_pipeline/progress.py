@@ -56,7 +56,9 @@ class Bar:
         self._skipped += count
 
     def note(self, text: str) -> None:
+        """Shown behind the rate, from now on."""
         self._note = text
+        self.advance(0)
 
 
 class Tally:

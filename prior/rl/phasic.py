@@ -200,7 +200,10 @@ class PhasicLearner:
     # -- an iteration --------------------------------------------------------------------------------------------------
 
     def learn(self, episodes: Sequence[Played]) -> dict[str, float]:
-        """Learn from an iteration's episodes, played by :attr:`policy` as it is; returns what to log.
+        """Learn from an iteration's episodes, played by :attr:`policy` as it is.
+
+        Returns what to log: ``reward``, an episode's mean, with its standard error, ``reward_error``; ``divergence``, how far
+        the policy has gone from the prior, in nats a frame; and more.
 
         Raises DivergedError, a ValueError, at the first loss that is not finite.
         """
@@ -211,7 +214,9 @@ class PhasicLearner:
         dice = np.random.default_rng([self.config.seed, self.iteration])
         groups = [_Frames.of(group, self.device) for group in _grouped(episodes, self.config.batch)]
         metrics = self._look_back(groups)
-        metrics |= {"tether": self.tether, "reward": float(np.mean([e.reward.sum() for e in episodes]))}
+        rewards = np.array([episode.reward.sum() for episode in episodes])
+        error = float(rewards.std(ddof=1) / math.sqrt(len(rewards))) if len(rewards) > 1 else 0.0
+        metrics |= {"tether": self.tether, "reward": float(rewards.mean()), "reward_error": error}
         metrics |= self._wake(groups, dice)
         metrics["divergence"] = self._diverged(groups)
         del groups
