@@ -31,11 +31,11 @@ TRAINED_WORLDS: tuple[int, ...] = (1, 2, 3)
 HELD_OUT_PLAYER = "brisk"
 HELD_OUT_WORLDS: tuple[int, ...] = (4, 5)
 HELD_OUT_SEED = 5000
-LABELS_SHARE = 0.8
+LABELS_SHARE = 0.75
 """Of the budget, for what labels need: play, the inverse dynamics model, judging. The rest is the agents' own."""
 REPORT_MINUTES = 2.5
 """Kept for labelling, judging, overlays and the report."""
-PLAYING_MINUTES = 4.0
+PLAYING_MINUTES = 7.0
 """Kept for the agents' play, and for what they read of the videos."""
 QUICK_PLAY, QUICK_TRAINING = 0.9, 0.05
 """Minutes of all play, and of each training, with --quick."""
@@ -47,7 +47,7 @@ class DemoConfig:
 
     out: Path = Path("runs/demo")
     """Everything goes here; report.html is what to open."""
-    budget: str = "30m"
+    budget: str = "32m"
     """About how long it may take, for example 20m or 3h. More time is more play and more training."""
     game: str = "auto"
     """luanti, vizdoom, or auto: Luanti where it is installed, else ViZDoom."""
@@ -90,7 +90,7 @@ def minutes_of(budget: str) -> float:
 
 
 def plan(config: DemoConfig, game: str) -> Plan:
-    """Split the budget. Play to learn from grows faster than it, from 4 minutes of 6 to 140 of 110: where time is short, it
+    """Split the budget. Play to learn from grows faster than it, from 4 minutes of 7 to 140 of 120: where time is short, it
     is better spent on training than on recording more."""
     budget = LABELS_SHARE * minutes_of(config.budget)
     play, held_out = min(0.8 * budget * math.sqrt(max(1.0, budget / 24)), 240.0), min(max(0.3 * budget, 2), 12)

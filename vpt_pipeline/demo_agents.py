@@ -30,7 +30,7 @@ PRIOR_SHARE = 0.04
 """Of the budget, for training each of the two priors."""
 TEXT_SHARE = 0.04
 """... for each of the embedding of texts and clips, and the policy that follows texts."""
-ROLLOUTS, ROLLOUT_SECONDS = 4, 20.0
+ROLLOUTS, ROLLOUT_SECONDS = 3, 20.0
 """How many episodes each prior plays, and how long they are."""
 QUICK_SECONDS = 3.0
 ASKED = ("chop down a tree", "dig dirt", "pick flowers", "travel as far as you can")

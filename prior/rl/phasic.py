@@ -272,10 +272,10 @@ class PhasicLearner:
                     loss, told = self._waking_loss(out, frames, part)
                     if loss is not None:
                         told["gradient_norm"] = self._step(loss)
-                    frames_here = float(frames.weight[:, part].sum())
-                    count += frames_here
+                    counted = float(frames.weight[:, part].sum())
+                    count += counted
                     for name, value in told.items():
-                        sums[name] = sums.get(name, 0.0) + value * frames_here
+                        sums[name] = sums.get(name, 0.0) + value * counted
         self.policy.eval()
         return {name: value / count for name, value in sums.items()}
 
