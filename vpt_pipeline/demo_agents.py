@@ -12,7 +12,7 @@ from prior.episodes import Nulls
 from vpt_pipeline.evaluate import EvaluateConfig, plans_of, play_all
 from vpt_pipeline.index import IndexConfig, index
 from vpt_pipeline.play import inspected, videos_of
-from vpt_pipeline.rollout import Rollout
+from vpt_pipeline.rollout import Rollout, RolloutPlan
 from vpt_pipeline.train_clip import TrainClipConfig
 from vpt_pipeline.train_clip import train as train_clip
 from vpt_pipeline.train_prior import TrainPriorConfig
@@ -99,17 +99,17 @@ def teach_texts(config: DemoConfig, minutes: float) -> None:
 
 def play(config: DemoConfig, game: str) -> Played:
     """All of them, the priors beside chance."""
-    out = config.out
-    episodes = 1 if config.quick else ROLLOUTS
-    priors = _play(config, game, (str(out / LABELLED), str(out / TRUE), "random"), episodes, ROLLOUT_SECONDS)
-    (copied,) = _play(config, game, (str(out / SET),), 1, ROLLOUT_SECONDS)
-    view = None
+    out, episodes = config.out, 1 if config.quick else ROLLOUTS
+    priors = _plans(config, game, (str(out / LABELLED), str(out / TRUE), "random"), episodes, ROLLOUT_SECONDS)
+    copying = _plans(config, game, (str(out / SET),), 1, ROLLOUT_SECONDS)
+    texts = tuple(f"{out / TEXT}:{text}" for text in ASKED) if (out / TEXT).is_dir() else ()
+    asked = _plans(config, game, texts, 1, ASKED_SECONDS)
+    rollouts = play_all([*priors, *copying, *asked], out / "rollouts" / "episodes.jsonl", config.workers)
+    copied, view = rollouts[len(priors)], None
     if copied.video is not None:
         view = inspected(copied.agent, Path(copied.video), copied.frames, videos_of(copied.agent))
-    asked: Sequence[Rollout] = ()
-    if (out / TEXT).is_dir():
-        asked = _play(config, game, tuple(f"{out / TEXT}:{text}" for text in ASKED), 1, ASKED_SECONDS)
-    return Played(priors, copied, view, [one for one in asked if one.video is not None])
+    told = [one for one in rollouts[len(priors) + 1 :] if one.video is not None]
+    return Played(rollouts[: len(priors)], copied, view, told)
 
 
 def _nulls(config: DemoConfig) -> Nulls:
@@ -117,10 +117,11 @@ def _nulls(config: DemoConfig) -> Nulls:
     return "keep" if config.quick else "drop"
 
 
-def _play(config: DemoConfig, game: str, agents: tuple[str, ...], episodes: int, seconds: float) -> Sequence[Rollout]:
-    folder, seconds = config.out / "rollouts", QUICK_SECONDS if config.quick else seconds
+def _plans(
+    config: DemoConfig, game: str, agents: tuple[str, ...], episodes: int, seconds: float
+) -> Sequence[RolloutPlan]:
     asked = EvaluateConfig(
-        agents, ("freeplay",), episodes, seconds, videos=1, out=folder, size=config.size, game=game,
-        workers=config.workers,
+        agents, ("freeplay",), episodes, QUICK_SECONDS if config.quick else seconds, videos=1, out=config.out / "rollouts",
+        size=config.size, game=game,
     )  # fmt: skip
-    return play_all(plans_of(asked), folder / "episodes.jsonl", config.workers)
+    return plans_of(asked)

@@ -183,11 +183,11 @@ class _Books(Watch[RolloutPlan, Rollout]):
     def done(self, plan: RolloutPlan, rollout: Rollout) -> None:
         if rollout.error:
             self._say(plan, rollout.error)
-        self._tally.at(_key(plan), plan.steps)  # one that ended early counts as done
         self.known[_key(plan)] = rollout
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         with self._kept.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
+        self._tally.at(_key(plan), plan.steps)  # one that ended early counts as done
 
     def died(self, plan: RolloutPlan, how: str) -> None:
         self._tally.at(_key(plan), 0)
