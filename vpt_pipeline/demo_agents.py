@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,14 @@ ASKED_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Played:
+class Plays:
     """What the agents did. priors: the episodes of both, and of chance; copied: of the one that copies, and the video that
     shows what; asked: an episode a text, from the same start."""
 
     priors: Sequence[Rollout]
     copied: Rollout
     copied_view: Path | None
-    asked: Sequence[Rollout] = field(default_factory=tuple)
+    asked: Sequence[Rollout]
 
 
 def clone(config: DemoConfig, minutes: float) -> None:
@@ -72,7 +72,7 @@ def demonstrate(config: DemoConfig) -> None:
             out / SET,
             model,
             labels=labels,
-            keep_nulls=config.quick,
+            keep_nulls=_nulls(config) == "keep",
             cache=out / "cache",
             device=config.device,
         )
@@ -97,7 +97,7 @@ def teach_texts(config: DemoConfig, minutes: float) -> None:
     )  # fmt: skip
 
 
-def play(config: DemoConfig, game: str) -> Played:
+def play(config: DemoConfig, game: str) -> Plays:
     """All of them, the priors beside chance."""
     out, episodes = config.out, 1 if config.quick else ROLLOUTS
     priors = _plans(config, game, (str(out / LABELLED), str(out / TRUE), "random"), episodes, ROLLOUT_SECONDS)
@@ -109,7 +109,7 @@ def play(config: DemoConfig, game: str) -> Played:
     if copied.video is not None:
         view = inspected(copied.agent, Path(copied.video), copied.frames, videos_of(copied.agent))
     told = [one for one in rollouts[len(priors) + 1 :] if one.video is not None]
-    return Played(rollouts[: len(priors)], copied, view, told)
+    return Plays(rollouts[: len(priors)], copied, view, told)
 
 
 def _nulls(config: DemoConfig) -> Nulls:

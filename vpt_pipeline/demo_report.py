@@ -15,7 +15,7 @@ from data.actions import ActionTrack
 from data.files import write_json_atomic
 from data.recording import Recording
 from idm.scores import IdmScores
-from vpt_pipeline.demo_agents import LABELLED, TRUE, Played
+from vpt_pipeline.demo_agents import LABELLED, TRUE, Plays
 from vpt_pipeline.eval_idm import overlay_clips, pair_by_name, read_cases
 from vpt_pipeline.evaluate import scores_of
 from vpt_pipeline.inspect import write_clip
@@ -59,7 +59,7 @@ def write_report(
     train_set: Sequence[Recording],
     held_out: Sequence[Recording],
     clips: Sequence[Path],
-    played: Played,
+    played: Plays,
     timings: Timings,
 ) -> dict[str, Any]:
     """Judge the hidden recordings' labels, write ``report.html`` and ``metrics.json``, return the headline numbers."""
@@ -128,7 +128,7 @@ def _rollouts(report: Report, out: Path, played: Sequence[Rollout]) -> None:
     )
 
 
-def _copied(report: Report, played: Played) -> None:
+def _copied(report: Report, played: Plays) -> None:
     """The search agent, and what it copied."""
     report.section(
         "An agent without training",

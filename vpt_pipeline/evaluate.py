@@ -178,7 +178,7 @@ class _Books(Watch[RolloutPlan, Rollout]):
         self.known = {_key(plan): rollout for plan, rollout in _read(kept)}
 
     def heard(self, plan: RolloutPlan, message: int) -> None:
-        self._tally.at(_key(plan), message)
+        self._tally.at(plan, message)
 
     def done(self, plan: RolloutPlan, rollout: Rollout) -> None:
         if rollout.error:
@@ -187,10 +187,10 @@ class _Books(Watch[RolloutPlan, Rollout]):
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         with self._kept.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"plan": _plain(plan), "rollout": asdict(rollout)}) + "\n")
-        self._tally.at(_key(plan), plan.steps)  # one that ended early counts as done
+        self._tally.at(plan, plan.steps)  # one that ended early counts as done
 
     def died(self, plan: RolloutPlan, how: str) -> None:
-        self._tally.at(_key(plan), 0)
+        self._tally.at(plan, 0)
         self._say(plan, f"its process {how}; begun again")
 
     def lost(self, plan: RolloutPlan, how: str) -> Rollout:

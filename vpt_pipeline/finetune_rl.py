@@ -121,7 +121,8 @@ class FineTuning:
     """A run in a folder; constructing it again in the same folder resumes it."""
 
     def __init__(self, config: FinetuneRlConfig) -> None:
-        practice(config, config.iterations - 1)  # raises for what cannot be played
+        for iteration in (0, config.iterations - 1):
+            practice(config, iteration)  # raises for what cannot be played
         self.config, phasic = config, phasic_of(config)
         self.learner = PhasicLearner(prior_of(config), phasic, pick_device(config.device))
         config.out.mkdir(parents=True, exist_ok=True)

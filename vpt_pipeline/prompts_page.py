@@ -20,9 +20,7 @@ def add_side_by_side(
 
     played: of one task and seed, with videos, as `vpt play` and `vpt evaluate` leave them. Raises ValueError for others.
     """
-    starts = {(one.task, one.seed, one.map_seed) for one in played}
-    if len(starts) != 1:
-        raise ValueError(f"expected plays of one start, found tasks, seeds and worlds {sorted(starts)}")
+    _one_start(played)
     lacking = [one.agent for one in played if one.video is None]
     if lacking:
         raise ValueError(f"expected plays with videos, found none of {', '.join(lacking)}")
@@ -44,7 +42,7 @@ def write_page(
     played: Sequence[Rollout], game: str, stem: Path, tell: Callable[[int], None] = lambda frames: None
 ) -> Path:
     """Write STEM.mp4, STEM.png and STEM.html, which needs no other file; see :func:`add_side_by_side`. Returns the page."""
-    first = played[0]
+    first = _one_start(played)
     report = Report(
         "One start, several wishes",
         f"`{first.agent.partition(':')[0]}` at `{first.task}`, seed {first.seed}, world {first.map_seed}",
@@ -54,6 +52,14 @@ def write_page(
     page = _beside(stem, ".html")
     report.write(page)
     return page
+
+
+def _one_start(played: Sequence[Rollout]) -> Rollout:
+    """The first of plays that all begin alike. Raises ValueError where they do not, or there are none."""
+    starts = {(one.task, one.seed, one.map_seed) for one in played}
+    if len(starts) != 1:
+        raise ValueError(f"expected plays of one start, found tasks, seeds and worlds {sorted(starts)}")
+    return played[0]
 
 
 def _beside(stem: Path, suffix: str) -> Path:

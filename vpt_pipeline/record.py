@@ -64,7 +64,7 @@ class RecordConfig:
 
 def plan_episodes(config: RecordConfig) -> list[EpisodePlan]:
     """The recordings that a config asks for, each with its own seed. Raises ValueError for what cannot be played."""
-    require_name("game to record in", config.game, GAMES)
+    require_name("game", config.game, GAMES)
     for task in config.task:
         require_name("task", task, TASKS)
     for player in config.player:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class PhasicConfig(JsonConfig):
     batch: int = 8
     """Episodes that are learnt from beside each other."""
     chunk: int = 64
-    """Frames of each at a step. 0: the policy's own; less, and steps follow few frames that are much alike."""
+    """Frames of each at a step, 0: the policy's own. Where they are few, a step follows frames that are much alike."""
     epochs: int = 1
     """How often each frame of an iteration is learnt from awake."""
     learning_rate: float = 5e-5
@@ -154,12 +154,12 @@ class PhasicLearner:
         self.iteration = 0
         named = [*self.policy.named_parameters(), *self.second_value.named_parameters()]
         learnt = [(name, p) for name, p in named if p.requires_grad]
-        values = {id(p) for head in (self.policy.value_head, self.second_value) for p in head.parameters()}
-        self.learnt: list[list[Tensor]] = [  # each clipped by itself, or a wrong value would slow down what acts
-            [p for _, p in learnt if id(p) not in values],
-            [p for p in self.policy.value_head.parameters() if p.requires_grad],
-            [p for p in self.second_value.parameters() if p.requires_grad],
+        heads: list[list[Tensor]] = [
+            list(head.linear.parameters()) for head in (self.policy.value_head, self.second_value)
         ]
+        values = {id(p) for head in heads for p in head}
+        # Each is clipped by itself, or a wrong value would slow down what acts, which comes first.
+        self.learnt: list[list[Tensor]] = [[p for _, p in learnt if id(p) not in values], *heads]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": [p for name, p in learnt if decays(name, p)], "weight_decay": config.weight_decay},
@@ -263,26 +263,22 @@ class PhasicLearner:
         return value, frames.kept["gain"]
 
     def _wake(self, groups: list[_Frames], dice: np.random.Generator) -> dict[str, float]:
-        sums, count = dict[str, float](), 0.0
+        means = _Means()
         self.policy.train()
         for _ in range(self.config.epochs):
             for number in dice.permutation(len(groups)):
                 frames = groups[number]
                 for part, out in self._through(self.policy, frames):
+                    weight = frames.weight[:, part]
+                    if not weight.any():
+                        continue
                     loss, told = self._waking_loss(out, frames, part)
-                    if loss is not None:
-                        told["gradient_norm"] = self._step(loss)
-                    counted = float(frames.weight[:, part].sum())
-                    count += counted
-                    for name, value in told.items():
-                        sums[name] = sums.get(name, 0.0) + value * counted
+                    means.add({**told, "gradient_norm": self._step(loss)}, weight)
         self.policy.eval()
-        return {name: value / count for name, value in sums.items()}
+        return means.of_frames()
 
-    def _waking_loss(self, out: PolicyOutput, frames: _Frames, part: slice) -> tuple[Tensor | None, dict[str, float]]:
+    def _waking_loss(self, out: PolicyOutput, frames: _Frames, part: slice) -> tuple[Tensor, dict[str, float]]:
         weight = frames.weight[:, part]
-        if not weight.any():
-            return None, {}
         ratio = (self._logprob(out, frames, part) - frames.kept["logprob"][:, part]).exp()
         gain = frames.kept["gain"][:, part]
         within = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
@@ -299,7 +295,7 @@ class PhasicLearner:
     def _sleep(self, dice: np.random.Generator) -> dict[str, float]:
         """Let values teach the network, which is held to do as before."""
         before = copy.deepcopy(self.policy).eval().requires_grad_(False)
-        sums: dict[str, float] = {"steps": 0}
+        means = _Means()
         for _ in range(self.config.sleep_epochs):
             shuffled = [self._slept_on[index] for index in dice.permutation(len(self._slept_on))]
             for group in _grouped(shuffled, self.config.batch):
@@ -317,11 +313,10 @@ class PhasicLearner:
                     first = self._wrong(self.policy.value_head, value, frames, part)
                     strayed = _mean(self._divergence(before, frames.kept["before"][:, part], out), weight)
                     self._step(second + self.config.value * first + self.config.sleep_tether * strayed)
-                    sums["steps"] += 1
-                    for name, one in (("sleep_value_loss", second), ("sleep_divergence", strayed)):
-                        sums[name] = sums.get(name, 0.0) + float(one.detach())
+                    told = {"sleep_value_loss": second, "sleep_divergence": strayed}
+                    means.add({name: float(one.detach()) for name, one in told.items()}, weight)
                 self.policy.eval()
-        return {name: value / max(sums["steps"], 1) for name, value in sums.items() if name != "steps"}
+        return means.of_frames()
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
@@ -382,6 +377,23 @@ class PhasicLearner:
             )
         self.optimizer.step()
         return norms[0]
+
+
+class _Means:
+    """What steps told, by how many frames each saw."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._frames = 0.0
+
+    def add(self, told: Mapping[str, float], weight: Tensor) -> None:
+        frames = float(weight.sum())
+        self._frames += frames
+        for name, value in told.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * frames
+
+    def of_frames(self) -> dict[str, float]:
+        return {name: value / self._frames for name, value in self._sums.items()}
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -121,6 +121,8 @@ def test_a_page_holds_all_and_says_what_came_of_each(plays: list[Path], tmp_path
     assert "dirt (blocks)" in html and "logs (logs)" in html and "freeplay (" not in html
     assert "runs/text" in html and str(tmp_path) not in html
     with pytest.raises(ValueError, match="expected plays of one start"):
+        write_page([], "luanti", tmp_path / "x")
+    with pytest.raises(ValueError, match="expected plays of one start"):
         write_page([played[0], Rollout("a", "dirt", 6, 1, 3.0, True, video=str(plays[1]))], "luanti", tmp_path / "x")
     with pytest.raises(ValueError, match=r"with videos, found none of random"):
         write_page([Rollout("random", "dirt", 5, 1, 3.0, True)], "luanti", tmp_path / "x")

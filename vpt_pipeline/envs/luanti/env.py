@@ -193,8 +193,7 @@ class LuantiEnv(gymnasium.Env[Observation, dict[str, Any]]):
         pointed(range=4) -> ["node" | "object", name, x, y, z] or None
         path(to, radius=12, up=1, down=3), path_beside(to, ...) -> [[x, y, z], ...] or None
         """
-        if op not in QUERIES:
-            raise ValueError(f"unknown question {op!r}; expected one of {', '.join(QUERIES)}")
+        require_name("question", op, QUERIES)
         return self._running().request(op, **arguments)
 
     @property
