@@ -66,7 +66,8 @@ class DemoConfig:
     device: str = "auto"
     seed: int = 0
     quick: bool = False
-    """A minute or two instead of the budget, with seconds of play and models of the debug sizes: does it all run here?"""
+    """A minute or two instead of the budget, with seconds of play and models of the debug sizes, in OUT/quick: does it all
+    run here?"""
 
 
 @dataclass
@@ -149,7 +150,9 @@ def _hide(recordings: list[Recording], folder: Path) -> list[Path]:
 def main(config: DemoConfig) -> int:
     """Run every stage that is not done yet and write the report. Returns 0."""
     if config.quick:
-        config = dataclasses.replace(config, size=(160, 90), preset="debug", prior="debug_motion", clip="debug")
+        config = dataclasses.replace(
+            config, out=config.out / "quick", size=(160, 90), preset="debug", prior="debug_motion", clip="debug"
+        )
     begun, budget = time.monotonic(), minutes_of(config.budget)
     game = pick_game(config.game)
     out, stages = config.out, plan(config, game)

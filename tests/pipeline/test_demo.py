@@ -15,8 +15,9 @@ from vpt_pipeline.demo_agents import ASKED
 
 @pytest.mark.timeout(600)
 def test_it_goes_from_video_to_agents_and_a_report(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
-    assert main(DemoConfig(out, game="luanti", clips=tmp_path / "none", quick=True)) == 0
+    assert main(DemoConfig(tmp_path, game="luanti", clips=tmp_path / "none", quick=True)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["quick"], "a demo in earnest can follow in the same folder"
+    out = tmp_path / "quick"
     hidden = find_recordings(out / "hidden" / "videos")
     assert len(hidden) == 2 and all(recording.actions is None for recording in hidden), "their actions are hidden"
     assert len(list((out / "hidden" / "labels").glob("*.parquet"))) == 2
