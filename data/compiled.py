@@ -11,12 +11,16 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.files import cache_folder
+
+_BUILDING = threading.Lock()
+"""Threads that first meet in a search would each build the same file, and all but one fail to move it."""
 
 
 def compiled(
@@ -34,7 +38,8 @@ def compiled(
         _say(f"no C compiler (cc): {slow}; `vpt doctor` says what mends it")
         return None
     try:
-        library = ctypes.CDLL(str(_built(compiler, source, flags)))
+        with _BUILDING:
+            library = ctypes.CDLL(str(_built(compiler, source, flags)))
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or error
         _say(f"{failed}: {said}")
