@@ -248,6 +248,8 @@ def main(args: Args) -> None:
     """Make latents up and measure."""
     if args.quick:
         args = Args(40_000, 256, 1000, 40, args.kinds, args.metric, args.latency_ms, args.memory_gb, args.recall)
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         measure(args, Path(folder))
 
