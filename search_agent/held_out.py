@@ -19,7 +19,7 @@ from search_agent.exact import nearest
 from search_agent.segments import Allowed, Segments
 
 _APART = 20  # frames between the two that a near query lies between
-_LEFT_OUT = 4  # demonstrations that take turns at being left out
+_LEFT_OUT = 16  # demonstrations that take turns at being left out: frames of the same one are much alike
 
 Search = Callable[[NDArray[np.float32], Allowed | None], float]
 """A query (D) and the allowed rows -> the distance of what is found first."""
@@ -47,6 +47,13 @@ class Measured:
     p50_ms: float
     p99_ms: float
     """Of a search, everything included, one query at a time."""
+
+    @property
+    def least_recall(self) -> float:
+        """The lower end of the recall's 95 % interval, one-sided (Wilson 1927): so many queries cannot tell it from less."""
+        z, n, share = 1.645, self.queries, self.recall
+        middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+        return float((middle - spread) / (1 + z * z / n))
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)

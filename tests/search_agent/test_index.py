@@ -20,7 +20,7 @@ from search_agent import budget as budgets
 from search_agent import distances, exact, index_files
 from search_agent import index as index_module
 from search_agent.distances import METRICS, Metric
-from search_agent.held_out import near_queries
+from search_agent.held_out import Measured, near_queries
 from search_agent.index import Budget, LatentIndex, Neighbours, build, open_index
 from search_agent.native import library
 from search_agent.segments import Segment, Segments
@@ -491,3 +491,24 @@ def test_latents_that_do_not_fit_are_refused(all_approximate: None) -> None:
         index.append([("b", broken)])
     own = index._approximate
     assert own is not None and index.names == ["a", "c"] and own.rows == 3000
+
+
+def test_recall_has_to_be_sure(all_approximate: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.93 of 128 queries may well be 0.88 of all: with 0.9 asked for, a more thorough search is tried."""
+    recalls = iter((0.85, 0.93, 0.97, 1.0))
+    monkeypatch.setattr(budgets, "measure", lambda *_: {"near": Measured(128, next(recalls), 1.0, 0.1, 0.1)})
+    index = build(walks((1500,) * 6), "l1", replace(APPROXIMATE, recall=0.9))
+    assert (
+        index.about.recall["near"]["recall"] == 0.97 and "reaches a recall@1 of 0.9 (measured: 0.970)" in index.report()
+    )
+
+
+def test_the_least_that_a_recall_may_mean() -> None:
+    def least(queries: int, recall: float) -> float:
+        return Measured(queries, recall, 1.0, 0.1, 0.1).least_recall
+
+    assert least(128, 0.93) == pytest.approx(
+        0.884, abs=2e-3
+    )  # as scipy.stats.binomtest(...).proportion_ci(0.9, "wilson")
+    assert least(10_000, 0.93) == pytest.approx(0.926, abs=2e-3)
+    assert least(128, 1.0) == pytest.approx(0.979, abs=1e-3) and least(128, 0.0) == 0
