@@ -24,15 +24,18 @@ class Canvas:
         self._size = (pixels, round(height * pixels / width / 2) * 2)
         self.unit = pixels / width * _OVERSAMPLE
         self.origin = (0.0, 0.0)
-        self.image = np.full((round(height * self.unit), round(width * self.unit), 3), background, np.uint8)
+        self._fine = self.unit * 2**self._SHIFT
+        rows, columns = round(height * self.unit), round(width * self.unit)
+        self.image = np.empty((rows, columns, 3), np.uint8)
+        self.image[:] = np.full((columns, 3), background, np.uint8)  # by rows: by pixels takes forty times as long
 
     def finished(self) -> Picture:
         """uint8 (h, pixels, 3), h even."""
         return np.asarray(cv2.resize(self.image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _at(self, point: tuple[float, float]) -> tuple[int, int]:
-        x, y = (round((p + o) * self.unit * 2**self._SHIFT) for p, o in zip(point, self.origin, strict=True))
-        return x, y
+        (x, y), (left, top) = point, self.origin
+        return round((x + left) * self._fine), round((y + top) * self._fine)
 
     def _pixels(self, thickness: float) -> int:
         return max(1, round(thickness * self.unit))
@@ -43,7 +46,7 @@ class Canvas:
     def circle(self, centre: tuple[float, float], radius: float, colour: Colour, thickness: float | None) -> None:
         """A ring, or a disc where the thickness is None."""
         stroke = cv2.FILLED if thickness is None else self._pixels(thickness)
-        size = round(radius * self.unit * 2**self._SHIFT)
+        size = round(radius * self._fine)
         cv2.circle(self.image, self._at(centre), size, colour, stroke, cv2.LINE_AA, self._SHIFT)
 
     def arrow(self, tail: tuple[float, float], tip: tuple[float, float], colour: Colour) -> None:
@@ -95,11 +98,14 @@ def _round_corners(x: float, y: float, width: float, height: float, radius: floa
     radius = min(radius, width / 2, height / 2)
     if radius <= 0:
         return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-    turn = np.linspace(0, np.pi / 2, 7)
     centres = ((x + width - radius, y + height - radius), (x + radius, y + height - radius), (x + radius, y + radius),
                (x + width - radius, y + radius))  # fmt: skip
-    return [
-        (cx + radius * float(np.cos(a + n * np.pi / 2)), cy + radius * float(np.sin(a + n * np.pi / 2)))
-        for n, (cx, cy) in enumerate(centres)
-        for a in turn
-    ]
+    return [(cx + radius * a, cy + radius * b) for (cx, cy), turn in zip(centres, _TURNS, strict=True) for a, b in turn]
+
+
+def _turn(quarter: int) -> list[tuple[float, float]]:
+    angles = (quarter + np.linspace(0, 1, 7)) * np.pi / 2
+    return list(zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True))
+
+
+_TURNS = [_turn(quarter) for quarter in range(4)]
