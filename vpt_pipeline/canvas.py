@@ -15,6 +15,13 @@ Colour = tuple[int, int, int]
 _OVERSAMPLE = 2
 
 
+def plain(width: int, height: int, colour: Colour) -> Picture:
+    """A picture of one colour, filled row by row: pixel by pixel it takes forty times as long."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = np.full((width, 3), colour, np.uint8)
+    return picture
+
+
 class Canvas:
     """A strip of ``width`` x ``height`` design units, to be ``pixels`` wide; ``origin`` shifts what is drawn next."""
 
@@ -25,9 +32,7 @@ class Canvas:
         self.unit = pixels / width * _OVERSAMPLE
         self.origin = (0.0, 0.0)
         self._fine = self.unit * 2**self._SHIFT
-        rows, columns = round(height * self.unit), round(width * self.unit)
-        self.image = np.empty((rows, columns, 3), np.uint8)
-        self.image[:] = np.full((columns, 3), background, np.uint8)  # by rows: by pixels takes forty times as long
+        self.image = plain(round(width * self.unit), round(height * self.unit), background)
 
     def finished(self) -> Picture:
         """uint8 (h, pixels, 3), h even."""

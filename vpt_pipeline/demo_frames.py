@@ -16,7 +16,7 @@ import numpy as np
 
 from data.resample import at_rate
 from data.video import VideoReader
-from vpt_pipeline.canvas import Colour, Picture
+from vpt_pipeline.canvas import Colour, Picture, plain
 
 MOST_BYTES = 256_000_000
 _QUALITY = 90
@@ -96,7 +96,7 @@ def fitted(rgb: Picture, size: tuple[int, int], ground: Colour) -> Picture:
         )
     if inner == size:
         return rgb
-    out = np.full((height, width, 3), ground, np.uint8)
+    out = plain(width, height, ground)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     out[top : top + inner[1], left : left + inner[0]] = rgb
     return out

@@ -22,7 +22,7 @@ import numpy as np
 from data.files import atomic_path
 from data.resample import TICK_RATE
 from data.video import VideoReader, VideoWriter
-from vpt_pipeline.canvas import Canvas, Picture
+from vpt_pipeline.canvas import Canvas, Picture, plain
 from vpt_pipeline.demo_frames import fitted
 from vpt_pipeline.overlay import BACKGROUND, DIM, EDGE, LEAST_WIDTH, LIT, PLATE, TEXT
 from vpt_pipeline.prompts import TEXT as WORDS
@@ -187,7 +187,7 @@ def _tile(shown: Picture, asked: Sequence[Ask], number: int, ended: int | None, 
 def _grid(tiles: Sequence[Picture], columns: int) -> Picture:
     height, width = tiles[0].shape[:2]
     rows = math.ceil(len(tiles) / columns)
-    out = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), BACKGROUND, np.uint8)
+    out = plain(columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP, BACKGROUND)
     for n, tile in enumerate(tiles):
         top, left = n // columns * (height + _GAP), n % columns * (width + _GAP)
         out[top : top + height, left : left + width] = tile
