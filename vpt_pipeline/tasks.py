@@ -48,16 +48,26 @@ class Farthest:
 
 @dataclass
 class Stacked:
-    """The height gained on blocks of one's own: no more than the blocks placed, no more than the metres climbed."""
+    """The most blocks of one's own that one has stood upon, one above the other: neither jumps nor hills count."""
 
-    start: Vector | None = None
+    own: set[tuple[int, ...]] = field(default_factory=set)
     best: float = 0.0
 
     def update(self, truth: GameTruth) -> float:
-        self.start = self.start or truth["position"]
-        climbed = truth["position"][1] - self.start[1]
-        self.best = max(self.best, min(climbed, float(sum(truth["placed"].values()))))
+        for event in truth["events"]:
+            if event["type"] == "place":
+                self.own.add(tuple(event["pos"]))
+            elif event["type"] == "dig":
+                self.own.discard(tuple(event["pos"]))
+        self.best = max(self.best, float(self._below(truth["position"])))
         return self.best
+
+    def _below(self, feet: Vector) -> int:
+        x, top, z = round(feet[0]), round(feet[1] - 0.5), round(feet[2])  # a block reaches half a metre to each side
+        below = 0
+        while (x, top - below, z) in self.own:
+            below += 1
+        return below
 
 
 @dataclass
