@@ -11,16 +11,12 @@ import os
 import platform
 import shutil
 import subprocess
-import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.files import cache_folder
-
-_BUILDING = threading.Lock()
-"""Threads that first meet in a search would each build the same file, and all but one fail to move it."""
+from data.files import atomic_path, cache_folder
 
 
 def compiled(
@@ -38,8 +34,7 @@ def compiled(
         _say(f"no C compiler (cc): {slow}; `vpt doctor` says what mends it")
         return None
     try:
-        with _BUILDING:
-            library = ctypes.CDLL(str(_built(compiler, source, flags)))
+        library = ctypes.CDLL(str(_built(compiler, source, flags)))
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or error
         _say(f"{failed}: {said}")
@@ -60,9 +55,8 @@ def _built(compiler: str, source: Path, flags: Sequence[str]) -> Path:
     digest = hashlib.sha256("\n".join([source.read_text(), *flags, processor]).encode()).hexdigest()[:16]
     path = cache_folder() / f"{source.stem}-{digest}.so"
     if not path.exists():
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        subprocess.run([compiler, *flags, "-o", part, source, "-lm"], check=True, capture_output=True, text=True)
-        part.replace(path)
+        with atomic_path(path) as part:  # a search's threads may all be first
+            subprocess.run([compiler, *flags, "-o", part, source, "-lm"], check=True, capture_output=True, text=True)
     return path
 
 
