@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -247,7 +247,7 @@ def beside_published(args: Args, some: Segments, queries: NDArray[np.float32]) -
 def main(args: Args) -> None:
     """Make latents up and measure."""
     if args.quick:
-        args = Args(40_000, 256, 1000, 40, args.kinds, args.metric, args.latency_ms, args.memory_gb, args.recall)
+        args = replace(args, frames=40_000, dims=256, length=1000, queries=40)
     if args.folder is not None:
         args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
