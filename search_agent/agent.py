@@ -3,6 +3,7 @@
 After ZIP (Malato et al. 2022, arXiv 2212.13326), mended; the published rules are in search_agent/zip_rules.py. What differs:
 
 * Trajectories have ends: a copy never runs on into the next demonstration.
+* Where a player's hand slipped, or a novice had its turn, nothing is copied: a copy ends there, and none begins.
 * Whether play has diverged is measured by the set's own distances, not by numbers that suit one network: further away than
   one demonstration's nearest neighbour in the others usually is.
 * A search looks at several near situations and takes the one whose next actions most of them agree with.
@@ -162,7 +163,8 @@ class SearchRules:
         return None if self._hopes is None else float(self._hopes[demo][row])
 
     def _why_search(self, latent: NDArray[np.float32], row: int) -> tuple[str, float | None]:
-        """Why another copy is due, "" if none is; and the distance to the frame at hand, if there is one."""
+        """Why another copy is due, "" if none is; and the distance to the frame at hand, if there is one. gap: it is not to be
+        copied."""
         settings, usual = self.settings, self.searcher.usual
         if self._demo < 0:
             return "begin", None
@@ -173,6 +175,8 @@ class SearchRules:
         self._doubts = self._doubts + 1 if diverged else max(0, self._doubts - 1)
         if self._asked:
             return "asked", distance
+        if not self.demos[self._demo].copied[row]:
+            return "gap", distance
         if self._copied < settings.settle:
             return "", distance
         if self._copied >= settings.longest:

@@ -28,7 +28,8 @@ from tomlkit.exceptions import TOMLKitError
 from data.actions import ActionTrack
 from data.files import atomic_path, write_json_atomic
 
-VERSION = 1
+VERSION = 2
+"""2: which frames are not to be copied."""
 LISTING, ABOUT, DEMOS = "demos.toml", "set.json", "demos"
 LATENTS, ACTIONS, GOALS = "latents.npy", "actions.npz", "goals.npy"
 FIELDS = ("enabled", "tags", "text", "video")
@@ -62,13 +63,15 @@ class SetInfo:
 @dataclass(frozen=True, eq=False)
 class Demo:
     """A demonstration. latents: float16 (T, D), memory-mapped. track: its T actions. rows: int64 (T,), the frames of the video
-    that they belong to. video: where it was; it is needed to look at, not to play. goals: float16 (T, G), memory-mapped, what
+    that they belong to. copied: bool (T,), False where the action was no example to follow: the player's hand slipped, or it
+    was a novice's turn. video: where it was; it is needed to look at, not to play. goals: float16 (T, G), memory-mapped, what
     the set's embedder makes of the frames that end with each; None where that was not asked for."""
 
     name: str
     latents: NDArray[np.float16]
     track: ActionTrack
     rows: NDArray[np.int64]
+    copied: NDArray[np.bool_]
     enabled: bool = True
     tags: tuple[str, ...] = ()
     text: str = ""
@@ -180,7 +183,7 @@ class DemoSet:
         try:
             latents = np.load(folder / LATENTS, mmap_mode="r", allow_pickle=False)
             with np.load(folder / ACTIONS, allow_pickle=False) as arrays:
-                kept = {key: arrays[key] for key in ("buttons", "camera", "gui_open", "rows")}
+                kept = {key: arrays[key] for key in ("buttons", "camera", "gui_open", "rows", "copied")}
             embedded = self.info.embedder and (folder / GOALS).is_file()
             goals = np.load(folder / GOALS, mmap_mode="r", allow_pickle=False) if embedded else None
         except (OSError, ValueError, KeyError, EOFError) as error:
@@ -191,12 +194,14 @@ class DemoSet:
                 f"rest of the set; {again}"
             )
         track = ActionTrack(kept["buttons"], kept["camera"], kept["gui_open"])
-        if not len(latents) == len(track) == len(kept["rows"]) > 0:
+        if not len(latents) == len(track) == len(kept["rows"]) == len(kept["copied"]) > 0:
             raise ValueError(f"{folder}: {len(latents)} latents but {len(track)} actions; {again}")
+        if not kept["copied"].any():
+            raise ValueError(f"{folder}: no frame of it is to be copied; {again}")
         if goals is not None and (goals.dtype != np.float16 or goals.shape != (len(track), self.info.embedder_dims)):
             expected = (len(track), self.info.embedder_dims)
             raise ValueError(f"{folder / GOALS}: {goals.dtype} {goals.shape}, expected float16 {expected}; {again}")
-        return Demo(name, latents, track, kept["rows"], goals=goals)
+        return Demo(name, latents, track, kept["rows"], kept["copied"], goals=goals)
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -241,6 +246,7 @@ class DemoSet:
         latents: NDArray[np.float16],
         track: ActionTrack,
         rows: NDArray[np.int64],
+        copied: NDArray[np.bool_],
         *,
         video: Path,
         tags: tuple[str, ...] = (),
@@ -256,7 +262,7 @@ class DemoSet:
         folder = self.folder / DEMOS / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / GOALS).unlink(missing_ok=True)  # of what was there before
-        for file, write in _files(latents, track, rows).items():
+        for file, write in _files(latents, track, rows, copied).items():
             with atomic_path(folder / file) as part, part.open("wb") as stream:
                 write(stream)
         if goals is not None:
@@ -299,9 +305,15 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _files(
-    latents: NDArray[np.float16], track: ActionTrack, rows: NDArray[np.int64]
+    latents: NDArray[np.float16], track: ActionTrack, rows: NDArray[np.int64], copied: NDArray[np.bool_]
 ) -> dict[str, Callable[[Any], None]]:
-    kept = {"buttons": track.buttons, "camera": track.camera, "gui_open": track.gui_open, "rows": rows}
+    kept = {
+        "buttons": track.buttons,
+        "camera": track.camera,
+        "gui_open": track.gui_open,
+        "rows": rows,
+        "copied": copied,
+    }
     return {
         LATENTS: lambda stream: np.save(stream, latents, allow_pickle=False),
         ACTIONS: lambda stream: np.savez(stream, **kept),  # type: ignore[arg-type]

@@ -28,6 +28,8 @@ class DemoSearcher:
     def __init__(self, demos: list[Demo], index: LatentIndex | None = None, budget: Budget | None = None) -> None:
         self.index = index or build([(demo.name, demo.latents) for demo in demos], "l1", budget)
         self._demos = demos
+        self._apart = ~np.concatenate([demo.copied for demo in demos])
+        """Flat rows that are not to be copied, and so not searched for."""
         self.usual = self._usual()
 
     def _usual(self) -> float:
@@ -84,7 +86,7 @@ class DemoSearcher:
         self, latent: NDArray[np.float32], count: int, without: set[int], extra: Mapping[int, NDArray[np.float32]]
     ) -> list[Match]:
         """The nearest frames, by cost."""
-        near = self.index.search(latent, k=count, without_segments=without)
+        near = self.index.search(latent, count, without, self._apart if self._apart.any() else None)
         matches = []
         for demo, row, distance in zip(
             near.segments.tolist(), near.rows.tolist(), near.distances.tolist(), strict=True

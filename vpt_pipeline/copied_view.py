@@ -31,6 +31,7 @@ VIEW_WIDTH = 640
 REASONS: dict[str, Colour] = {
     "begin": TEXT,
     "end": (120, 200, 140),
+    "gap": (215, 200, 120),
     "long": (190, 150, 235),
     "diverged": CHIP_TEXT,
     "lost": WRONG,

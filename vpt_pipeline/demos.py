@@ -144,7 +144,7 @@ def merge(config: MergeConfig) -> int:
             say(f"[yellow]left out:[/yellow] {config.set} has a demonstration {demo.name}")
             continue
         ours.add(
-            demo.name, demo.latents, demo.track, demo.rows, video=demo.video, tags=demo.tags, text=demo.text,
+            demo.name, demo.latents, demo.track, demo.rows, demo.copied, video=demo.video, tags=demo.tags, text=demo.text,
             enabled=demo.enabled, goals=demo.goals if embedded else None,
         )  # fmt: skip
         added += 1

@@ -22,7 +22,7 @@ import tyro
 
 from data.actions import ActionTrack
 from data.labels import LabelTable
-from data.recording import NOVICE_SPANS, Recording, find_recordings
+from data.recording import Recording, find_recordings
 from data.sources import unique_name
 from prior.episodes import Inputs, frames_of
 from prior.text.embedding.embedder import Embedder
@@ -159,21 +159,19 @@ def _add(
             "Is the video cut, or recorded at another rate?"
         )
     track = track[: min(len(inputs), len(track))]
-    if recording.load_meta().get(NOVICE_SPANS):
-        raise ValueError(
-            f"{recording.video}: a novice plays in it by turns (vpt record --novice), and a set copies all of a demonstration; "
-            "expected a recording without one"
-        )
     kept = track.valid if config.keep_nulls else track.valid & ~track.is_null
     rows = np.flatnonzero(kept)
-    if not len(rows):
-        raise ValueError(f"{recording.video}: nothing is done in it; expected a demonstration of something")
+    copied = recording.to_copy(len(track))[rows]
+    if not copied.any():
+        raise ValueError(
+            f"{recording.video}: nothing is done in it that could be copied; expected a demonstration of something"
+        )
     text = config.text or str(recording.load_meta().get("text", "") if recording.meta else "")
     chosen = ActionTrack(track.buttons[rows], track.camera[rows], track.gui_open[rows])
     latents, video, goals = encoder.encode(inputs, rows), recording.video.resolve(), None
     if embedder is not None:
         goals = embeddings_at(embedder, video, rows, config.cache, encoder.shape.rate)
-    demos.add(name, latents, chosen, rows, video=video, tags=config.tag, text=text, goals=goals)
+    demos.add(name, latents, chosen, rows, copied, video=video, tags=config.tag, text=text, goals=goals)
 
 
 def _actions(recording: Recording, labels: Path | None) -> ActionTrack:

@@ -111,14 +111,24 @@ def _record_with_retries(
 ) -> None:
     for leftover in folder.glob(f".{plan.name}.*{PART_MARK}.*"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
+    there = 0
+
+    def told(frames: int) -> None:
+        nonlocal there
+        there = frames
+        tell(frames)
+
     for attempt in range(1, ATTEMPTS + 1):
+        told(0)
         try:
             with contextlib.closing(make_env(plan.game, plan.size)) as env:
-                record_episode(env, plan, folder, tell)
+                record_episode(env, plan, folder, told)
         except RuntimeError as error:  # what both games raise when they die
             if attempt == ATTEMPTS:
                 raise
-            warn(f"[yellow]{plan.name}: the game died, begun again:[/yellow] {error}")
+            warn(
+                f"[yellow]{plan.name}: the game died after {there // TICK_RATE} s of play, begun again:[/yellow] {error}"
+            )
         else:
             tell(plan.steps)  # an episode that ended early counts as done
             return

@@ -74,7 +74,7 @@ def played(tmp_path: Path) -> Played:
     for seed, name in enumerate(("one", "two")):
         video = make_video(tmp_path / "videos" / f"{name}.mp4", 60, seed)
         track = ActionTrack(np.zeros((60, 20), bool), np.zeros((60, 2), np.float32))
-        demos.add(name, np.zeros((60, 8), np.float16), track, np.arange(60), video=video)
+        demos.add(name, np.zeros((60, 8), np.float16), track, np.arange(60), np.ones(60, bool), video=video)
     write_play(tmp_path / "play.mp4", make_log())
     return Played(demos, tmp_path / "play.mp4")
 

@@ -94,15 +94,35 @@ def test_from_recordings_to_an_agent_and_back(world: Path, tmp_path: Path, capsy
         open_agent(out, ("nigth",))
 
 
-def test_what_a_novice_played_by_turns_is_no_demonstration(
+def test_a_novices_turns_and_slips_of_the_hand_are_not_copied(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play = tmp_path / "play"
     shutil.copytree(world / "logs", play)
-    (play / "r1.meta.json").write_text('{"novice_spans": [[0, 20]]}')
+    (play / "r0.meta.json").write_text('{"novice_spans": [[0, 80]]}')
+    (play / "r1.meta.json").write_text('{"novice_spans": [[0, 20]], "slip_spans": [[30, 33], [50, 51]]}')
     assert index(tmp_path, "play", tmp_path / "set", str(world / "prior")) == 1
-    assert "novice plays in it by turns" in " ".join(capsys.readouterr().err.split())
-    assert set(DemoSet(tmp_path / "set").read().demos) == {"r0"}
+    assert "r0.mp4: nothing is done in it that could be copied" in " ".join(capsys.readouterr().err.split())
+    [demo] = DemoSet(tmp_path / "set").read().demos.values()
+    apart = {*range(20), *range(30, 33), 50}
+    assert demo.name == "r1" and set(demo.rows[~demo.copied].tolist()) == apart & set(demo.rows.tolist())
+    assert (
+        main(
+            ["demos", "merge", str(_empty_copy(tmp_path / "set", tmp_path / "more")), "--other", str(tmp_path / "set")]
+        )
+        == 0
+    )
+    assert (DemoSet(tmp_path / "more").read().demos["r1"].copied == demo.copied).all()
+    agent = open_agent(tmp_path / "set")
+    with VideoReader(find_recordings(play)[1].video) as reader:
+        for frame in reader:
+            agent.act({"pov": frame.rgb})
+            assert agent.step is not None and demo.copied[agent.step.row]
+
+
+def _empty_copy(demos: Path, folder: Path) -> Path:
+    DemoSet.create(folder, DemoSet(demos).info)
+    return folder
 
 
 def test_a_demonstration_seen_again_is_followed_to_the_letter(world: Path, tmp_path: Path) -> None:

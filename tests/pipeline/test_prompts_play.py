@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         buttons[:, BUTTON_INDEX[key]] = True
         track = ActionTrack(buttons, np.full((60, 2), (1.0, 0.0), np.float32))
         latents = np.random.default_rng(len(key)).normal(0, 1, (60, encoder.dims)).astype(np.float16)
-        demos.add(name, latents, track, np.arange(60), video=Path(), tags=(name,))
+        demos.add(name, latents, track, np.arange(60), np.ones(60, bool), video=Path(), tags=(name,))
     make_video(folder / "goal.mp4", 60)
     return folder
 

@@ -145,7 +145,7 @@ def test_a_dead_game_costs_only_its_own_attempt(worlds: Worlds, told: list[int],
     warnings: list[str] = []
     [recording] = record_many([PLAN], tmp_path, workers=1, warn=warnings.append)
     assert recording.load_meta()["frames"] == 120 == sum(told)
-    assert len(worlds.used) == 2 and "it fell over" in warnings[0]
+    assert len(worlds.used) == 2 and "after 2 s" in warnings[0] and "it fell over" in warnings[0]
     [alike] = record_many([PLAN], tmp_path / "other", workers=1)
     assert records_of(alike) == records_of(recording)
 

@@ -17,7 +17,8 @@ def line(name: str, begin: float, frames: int, key: str = "forward", pitch: floa
     latents = (begin + step * np.arange(frames))[:, None].repeat(4, 1).astype(np.float16)
     buttons = np.zeros((frames, 20), bool)
     buttons[:, BUTTON_INDEX[key]] = True
-    return Demo(name, latents, ActionTrack(buttons, np.full((frames, 2), (pitch, 0), np.float32)), np.arange(frames))
+    track = ActionTrack(buttons, np.full((frames, 2), (pitch, 0), np.float32))
+    return Demo(name, latents, track, np.arange(frames), np.ones(frames, bool))
 
 
 def at(place: float) -> np.ndarray:
@@ -59,4 +60,4 @@ def set_of(folder: Path, *demos: Demo, goal_dims: int = 0, **tags: tuple[str, ..
 
 
 def put(demos: DemoSet, demo: Demo, tags: tuple[str, ...] = ()) -> None:
-    demos.add(demo.name, demo.latents, demo.track, demo.rows, video=Path(), tags=tags, goals=demo.goals)
+    demos.add(demo.name, demo.latents, demo.track, demo.rows, demo.copied, video=Path(), tags=tags, goals=demo.goals)

@@ -44,6 +44,19 @@ def test_play_that_goes_another_way_searches_again_and_a_glimpse_does_not() -> N
     assert lost.step(at(230)).why == "lost"
 
 
+def test_what_is_not_to_be_copied_ends_a_copy_and_is_never_found() -> None:
+    slipped = line("a", 0, 40)
+    slipped.copied[20:23] = False
+    player = rules(slipped, line("b", 15, 60, step=1.0625), usual=2.0)
+    steps = [player.step(at(17 + frame)) for frame in range(6)]
+    assert [(s.demo, s.row, s.why) for s in steps[:3]] == [(0, 17, "begin"), (0, 18, ""), (0, 19, "")]
+    assert (steps[3].demo, steps[3].why) == (1, "gap") and steps[3].left == 0
+    assert [s.why for s in steps[4:]] == ["", ""]
+    alone = rules(slipped)
+    found = [alone.step(at(18 + frame)) for frame in range(5)]
+    assert [s.row for s in found] == [18, 19, 19, 19, 23], "in a gap, what is nearest beside it"
+
+
 def test_usual_distances_are_between_demonstrations() -> None:
     assert DemoSearcher([line("a", 0, 50), line("b", 0.5, 50)]).usual == pytest.approx(0.5)
     assert DemoSearcher([line("alone", 0, 300)]).usual > 50  # far off in time, then

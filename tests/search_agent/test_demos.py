@@ -22,7 +22,9 @@ def add(demos: DemoSet, name: str, frames: int = 30, tags: tuple[str, ...] = (),
     rng = np.random.default_rng(seed)
     latents = rng.normal(size=(frames, 8)).astype(np.float16)
     track = ActionTrack(rng.random((frames, 20)) < 0.2, rng.normal(size=(frames, 2)).astype(np.float32))
-    demos.add(name, latents, track, np.arange(frames), video=Path(f"/videos/{name}.mp4"), tags=tags)
+    demos.add(
+        name, latents, track, np.arange(frames), np.ones(frames, bool), video=Path(f"/videos/{name}.mp4"), tags=tags
+    )
     return latents
 
 
@@ -98,7 +100,7 @@ def test_latents_of_another_model_are_refused(demos: DemoSet, tmp_path: Path) ->
         DemoSet(tmp_path)
     about = demos.folder / "set.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"version": 9}))
-    with pytest.raises(ValueError, match="version 9, this program reads 1"):
+    with pytest.raises(ValueError, match="version 9, this program reads 2"):
         DemoSet(demos.folder)
 
 
