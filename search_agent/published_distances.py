@@ -72,6 +72,15 @@ def float32_blocks(latents: NDArray[np.float16]) -> Iterator[tuple[slice, NDArra
         yield rows, block
 
 
+def as_halves(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounded in place to what a half can hold, ties to even. For sums and differences of halves, which below the normal range
+    are halves already; beyond 65504 nothing becomes infinite."""
+    bits = values.view(np.int32)
+    bits += 0x0FFF + ((bits >> 13) & 1)
+    bits &= -0x2000
+    return values
+
+
 def checked_latents(latents: NDArray[np.float16]) -> NDArray[np.float16]:
     """The store of latents, in rows that lie one after the other."""
     if latents.ndim != 2 or latents.dtype != np.float16 or not latents.size:

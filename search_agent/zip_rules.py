@@ -4,8 +4,8 @@ Papers: arXiv 2212.13326, 2306.09082 and 2401.16398; code: github.com/fmalato/ba
 frame whose latent is nearest, copy that player's actions from there on, and search again when play has drifted away. Here
 are the decisions alone, with their defects: latents come from anywhere, actions are arrays, no network and no game is known.
 
-One thing is not imitated: the published code takes differences in half precision and searches twice. Here they are float32
-on the same float16 latents, in blocks, so two frames nearer to each other than a half can tell may change places.
+The published code computes in half precision, and which of two frames is nearer, or whether play has drifted, can hang on it:
+differences, their mean and the limits that it is compared with are rounded to halves here, too, where torch rounds them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_agent.published_distances import checked, checked_latents, checked_lengths, checked_query, distances
+from search_agent.published_distances import (
+    as_halves,
+    checked,
+    checked_latents,
+    checked_lengths,
+    checked_query,
+    float32_blocks,
+)
 
 PAST_THE_END = 0.4
 """The difference that counts when the copy has run past the last frame of all."""
@@ -36,6 +43,7 @@ class ZipSettings:
     lost: a difference that needs no confirmation. Both limits are in units of VPT 1x's latents.
     offset: pitch in degrees at which every demonstration and the player are taken to begin.
     warmup: steps that only look around, with a search each. no_escape: steps in which ESC, which ends an episode, is kept back.
+    power: that differences are raised to in a search, and only there.
     """
 
     counter_max: int = 128
@@ -45,6 +53,7 @@ class ZipSettings:
     no_escape: int = 0
     least: float = 0.2
     lost: float = 0.45
+    power: float = 1.0
 
 
 ZIP_PRESETS = {
@@ -147,20 +156,35 @@ class ZipRules:
         settings, frame = self.settings, self.closest + self.counter
         over = frame >= len(self.latents)  # only the very last end is one: copies run on into the next trajectory
         before = PAST_THE_END if over else float(self._differences(query, slice(frame, frame + 1))[0])
-        drifting = before >= settings.scale * self.difference and before >= settings.least
+        # torch compares a half with a number as two halves; past the end two numbers are compared
+        scaled, least, lost = (
+            limit if over else float(np.float16(limit))
+            for limit in (settings.scale * self.difference, settings.least, settings.lost)
+        )
+        drifting = before >= scaled and before >= least
         self.switches = min(8, self.switches + 1) if drifting else max(0, self.switches - 1)
-        away = self.counter >= settings.counter_max / 2 and (self.switches >= 8 or before >= settings.lost)
+        away = self.counter >= settings.counter_max / 2 and (self.switches >= 8 or before >= lost)
         searched = warming or over or away or self.counter >= settings.counter_max - 1
         if searched:
-            differences = self._differences(query)
-            self.closest = int(differences.argmin())
-            self.difference = float(differences[self.closest])
+            self.closest = int(self._differences(query, power=settings.power).argmin())
+            self.difference = float(self._differences(query, slice(self.closest, self.closest + 1))[0])
             self.counter = self.switches = 0
         return before, searched
 
-    def _differences(self, query: NDArray[np.float32], rows: slice = slice(None)) -> NDArray[np.float32]:
-        """float32 (rows,): the mean of |latents - query| over dimensions."""
-        return distances(self.latents[rows], query, "manhatten") / np.float32(len(query))
+    def _differences(
+        self, query: NDArray[np.float32], rows: slice = slice(None), power: float = 1.0
+    ) -> NDArray[np.float16]:
+        """float16 (rows,): the mean of |latents - query| ** power over dimensions, summed up in float32 as torch does."""
+        latents = self.latents[rows]
+        result = np.empty(len(latents), np.float16)
+        for part, block in float32_blocks(latents):
+            block -= query
+            np.abs(as_halves(block), out=block)
+            if power != 1:
+                block **= power
+                as_halves(block)
+            result[part] = block.sum(1) / np.float32(len(query))
+        return result
 
     def _inventory_presses(self, frame: int, buttons: NDArray[np.bool_], warming: bool) -> bool:
         """Edit the copied `buttons`: the inventory key is pressed when player and demonstration differ, never copied.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search_agent import zip_rules
-from search_agent.published_distances import METRICS, distances, float32_blocks, prepared
+from search_agent.published_distances import METRICS, as_halves, distances, float32_blocks, prepared
 from search_agent.ts_rules import TsRules, TsSettings, future_minimum
 from search_agent.zip_rules import ZIP_PRESETS, ZipRules, ZipSettings, inventory_flags
 from tests.parity import search
@@ -74,6 +74,34 @@ def test_drifting_searches_after_eight_steps_of_it_and_else_time_does(off: float
     steps = [rules.step(at(0 if i == 0 else i + off), False) for i in range(searches_at + 1)]
     assert [i for i, step in enumerate(steps) if step.searched] == [0, searches_at]
     assert steps[searches_at - 1].switches == (7 if searches_at == 8 else 0)
+
+
+def test_differences_are_rounded_as_halves_are() -> None:
+    dice = np.random.default_rng(0)
+    one, other = (dice.normal(0, scale, 50_000).astype(np.float16) for scale in (1, 1))
+    one[:20_000] *= np.float16(1e-3)
+    other[:10_000] *= np.float16(1e-5)
+    differences = one.astype(np.float32) - other.astype(np.float32)
+    np.testing.assert_array_equal(as_halves(differences), (one - other).astype(np.float32))
+
+
+def test_limits_are_halves_as_torch_compares_them() -> None:
+    limit = float(np.float16(0.2))
+    assert limit < 0.2  # what is as far away as that drifts all the same
+    rules = zip_rules_of()
+    rules.step(at(0), False)
+    rules.counter = 0
+    assert rules.step(at(limit), False).switches == 1
+
+
+def test_a_power_counts_in_searches_alone() -> None:
+    latents = np.array([[0, 0, 0, 2], [0.75, 0.75, 0.75, 0]], np.float16)
+    one, two = (
+        ZipRules(latents, [2], np.zeros((2, 4)), np.zeros((2, 2), int), KEYS, ZipSettings(warmup=1, power=power))
+        for power in (1, 2)
+    )
+    assert (one.step(np.zeros(4), False).closest, two.step(np.zeros(4), False).closest) == (0, 1)
+    assert (one.difference, two.difference) == (0.5, 0.5625)
 
 
 def test_a_copy_runs_on_into_the_next_trajectory_but_not_past_the_last() -> None:
