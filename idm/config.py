@@ -59,8 +59,6 @@ class IDMConfig(JsonConfig):
         for name in ("image_size", "flow_size", "flow_grid", "trunk_channels"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _ = self.inputs  # raises for a flow that cannot be
-        if self.window % 2:
-            raise ValueError(f"window must be even so that its middle half can be kept, got {self.window}")
 
     @property
     def inputs(self) -> InputShape:

@@ -50,8 +50,10 @@ class WindowPredictor:
     def __init__(self, model: InverseDynamicsModel) -> None:
         self.model = model
         self.block = model.config.window // 2
-        if self.block % 2:
-            raise ValueError(f"window {model.config.window} must be a multiple of 4")
+        if model.config.window % 4:
+            raise ValueError(
+                f"window is {model.config.window}, expected a multiple of 4 to label in windows that overlap by half"
+            )
 
     @torch.inference_mode()
     def _features(self, before: FrameInputs, block: FrameInputs, after: FrameInputs) -> torch.Tensor:

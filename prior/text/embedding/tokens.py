@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -48,10 +49,33 @@ def tokens_with(tokenizer: Any, texts: Sequence[str], context: int, warn: bool =
 
 @lru_cache(maxsize=2)
 def _tokenizer(cleaning: Cleaning) -> Any:
-    tokenizer = open_clip().tokenizer.SimpleTokenizer()
-    if cleaning == "mineclip":
-        tokenizer.clean_fn = _mineclip_clean
-    return tokenizer
+    return open_clip().tokenizer.SimpleTokenizer() if cleaning == "open_clip" else _MineclipTokenizer()
+
+
+class _MineclipTokenizer:
+    """Hugging Face's way with the same vocabulary: where a text spells out the marks of its ends, they are such marks."""
+
+    marks: ClassVar = {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
+
+    def __init__(self) -> None:
+        self._plain = open_clip().tokenizer.SimpleTokenizer()
+        self._plain.clean_fn = _mineclip_clean
+        for mark in ("<start_of_text>", "<end_of_text>"):  # open_clip's own marks, here words like others
+            del self._plain.cache[mark]
+        words = self._plain.pat
+        self._plain.pat = open_clip().tokenizer.re.compile(
+            words.pattern.removeprefix("<start_of_text>|<end_of_text>|"), words.flags
+        )
+        self.sot_token_id, self.eot_token_id = self.marks.values()
+        self.decode = self._plain.decode
+
+    def encode(self, text: str) -> list[int]:
+        pieces = re.split("(" + "|".join(map(re.escape, self.marks)) + ")", text)
+        return [
+            one
+            for piece in pieces
+            for one in ([self.marks[piece]] if piece in self.marks else self._plain.encode(piece))
+        ]
 
 
 def _mineclip_clean(text: str) -> str:

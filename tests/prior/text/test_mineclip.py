@@ -140,3 +140,11 @@ def test_only_mineclip_keeps_what_open_clip_mends() -> None:
     curly = "don\u2019t &amp; \ufb01"
     assert not torch.equal(tokens_of([curly], cleaning="mineclip"), tokens_of([curly]))
     assert torch.equal(tokens_of([curly]), tokens_of(["don't & fi"]))
+
+
+def test_only_mineclip_reads_spelt_out_marks_as_marks() -> None:
+    dig, dirt = (tokens_of([word], cleaning="mineclip")[0, 1].item() for word in ("dig", "dirt"))
+    marked = tokens_of(["dig <|endoftext|> dirt"], cleaning="mineclip")[0, :6].tolist()
+    assert marked == [49406, dig, 49407, dirt, 49407, 0]
+    spelt, ours = (tokens_of(["dig <start_of_text>"], cleaning=way)[0, :6] for way in ("mineclip", "open_clip"))
+    assert 49406 not in spelt[1:] and ours[2] == 49406
