@@ -21,7 +21,7 @@ from prior.text.cvae import GoalPrior, load_goal_prior
 from prior.text.embedding.embedder import Embedder, Frames, check_same_space
 from prior.text.embedding.features import embeddings_at
 from prior.text.embedding.load import load_embedder
-from prior.text.locate import ABOUT, GOAL_PRIOR, embedder_of, is_follower
+from prior.text.locate import ABOUT, GOAL_PRIOR, embedder_of, is_follower, split_name
 from prior.text.policy import GoalPolicy, load_goal_policy
 
 
@@ -64,13 +64,10 @@ def save_follower(folder: Path, follower: Follower) -> None:
     """Write all files of a folder; ``text.json`` last, so that a folder with it is whole."""
     save_policy(folder, follower.policy)
     write_safetensors(folder / GOAL_PRIOR, follower.goal_prior)
-    name = follower.embedder.name
-    kind, colon, path = name.partition(":")
-    place = str(Path(path).absolute()) if colon and Path(path).exists() else path
-    write_json_atomic(
-        folder / ABOUT,
-        {"embedder": f"{kind}{colon}{place}", "key": follower.embedder.key, "dims": follower.embedder.dims},
-    )
+    kind, path = split_name(follower.embedder.name)
+    place = str(Path(path).absolute()) if Path(path).exists() else path
+    name = f"{kind}:{place}" if kind else place
+    write_json_atomic(folder / ABOUT, {"embedder": name, "key": follower.embedder.key, "dims": follower.embedder.dims})
 
 
 def load_follower(folder: Path, embedder: Embedder | None = None, device: str = "cpu") -> Follower:

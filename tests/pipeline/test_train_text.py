@@ -18,6 +18,7 @@ from tests.idm.play import turning_world
 from tests.pipeline.cluster_jobs import make_video
 from vpt_pipeline import train_clip, train_prior, train_text
 from vpt_pipeline.agents import TextAgent, make_agent, split_text
+from vpt_pipeline.rollout_models import Models
 from vpt_pipeline.train_clip import TrainClipConfig
 from vpt_pipeline.train_prior import TrainPriorConfig
 from vpt_pipeline.train_text import TrainTextConfig
@@ -105,6 +106,22 @@ def test_what_was_trained_is_what_is_loaded_and_the_same_command_does_nothing_mo
     assert "resuming at step 3" in said and "units active" in said
     changed = load_follower(place / "text").policy.get_parameter("net.mineclip_embed_linear.weight")
     assert changed.abs().sum() > 0, "the goal's layer has learnt something"
+
+
+def test_a_follower_opens_from_any_folder(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    train_text.main(replace(settings(place), embedder="clip", out=place / "anywhere"))
+    about = json.loads((place / "anywhere" / "text.json").read_text())
+    assert about["embedder"] == f"clip:{place / 'clip'}"
+    monkeypatch.chdir(tmp_path)
+    models = Models()
+    for name in (about["embedder"], str(place / "clip")):  # as it is written now, and as it was before
+        (place / "anywhere" / "text.json").write_text(json.dumps({**about, "embedder": name}))
+        follower = models.follower(place / "anywhere")
+        (tmp_path / "of_no_concern").write_text(name)
+        assert models.follower(place / "anywhere") is follower, "what lies in the current folder does not count"
+        (place / "clip" / "model.safetensors").touch()
+        assert models.follower(place / "anywhere") is not follower, "its embedder is another one now"
 
 
 def test_a_frozen_trunk_stays_as_the_prior_had_it(place: Path) -> None:
