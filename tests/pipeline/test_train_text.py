@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from data.contractor import ContractorWriter
+from prior.text.embedding.load import load_embedder
+from prior.text.embedding.pairs import TextClip
 from prior.text.follower import Follower, load_follower, save_follower
 from prior.text.policy import GoalPolicy
+from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from tests.idm.play import turning_world
 from tests.pipeline.cluster_jobs import make_video
 from vpt_pipeline import train_clip, train_prior, train_text
@@ -124,6 +127,51 @@ def test_a_follower_opens_from_any_folder(place: Path, tmp_path: Path, monkeypat
         assert models.follower(place / "anywhere") is not follower, "its embedder is another one now"
 
 
+def test_videos_that_cannot_be_used_are_left_out_before_anything_is_trained(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play = tmp_path / "play"
+    shutil.copytree(place / "play", play)
+    make_video(play / "short.mp4", 4)
+    (play / "broken.mp4").write_bytes(b"no video")
+    for name in ("short", "broken"):
+        shutil.copy(play / "r0.meta.json", play / f"{name}.meta.json")
+    assert train_text.main(replace(settings(place), data=(play,), out=tmp_path / "text")) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "broken.mp4: expected a video file" in said
+    assert "short.mp4: none of its clips, of which 6 frames are looked at, lies in its 4 frames" in said
+    only = [TextClip(play / "broken.mp4", 0, 6, ("dig",))]
+    with pytest.raises(ValueError, match="none of the videos with texts can be used"):
+        train_text.embed_pairs(only, load_embedder(place / "clip"), settings(place))
+
+
+def test_what_is_held_back_is_what_the_embedder_was_not_trained_on(place: Path) -> None:
+    embedder = load_embedder(place / "clip")
+    (unseen,) = train_clip.held_back_by(place / "clip")
+    clips = train_text.clips_with_texts(settings(place), embedder)
+    assert len({clip.video for clip in clips}) == 4
+    for share in (0.1, 0.5):
+        pairs, held = train_text.embed_pairs(clips, embedder, replace(settings(place), hold_back=share))
+        alone = train_text.embed_pairs([c for c in clips if c.video.resolve() == unseen], embedder, settings(place))
+        assert held is not None and np.array_equal(held.goals, alone[0].goals) and alone[1] is None
+        assert len(pairs.goals) == 3 * len(held.goals)
+        assert not (pairs.goals[:, None] == held.goals[None]).all(-1).any(), "none of it is trained on"
+    config = replace(settings(place), hold_back=0.0)
+    assert train_text.embed_pairs(clips, embedder, config)[1] is None
+    train_text.train_text(replace(config, out=place / "all"))
+    assert set(json.loads((place / "all" / "goal_prior.json").read_text())) == {"training", "trained_on"}
+
+
+def test_a_loss_that_is_no_number_and_a_share_that_is_none_are_refused(place: Path) -> None:
+    pairs = TextGoals(np.ones((8, 4), np.float32), np.full((8, 4), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"after epoch 1 of 50 its loss was nan"):
+        train_goal_prior(pairs, None, GoalPriorTraining())
+    for share in (10, 1, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=r"expected 0 \(none\) up to less than 1"):
+            train_text.main(replace(settings(place), hold_back=share, out=place / "none"))
+    assert not (place / "none").exists()
+
+
 def test_a_frozen_trunk_stays_as_the_prior_had_it(place: Path) -> None:
     config = replace(settings(place), out=place / "frozen", freeze_trunk=True, chunk=8, shares=(1.0,))
     train_text.main(config)
@@ -143,8 +191,6 @@ def test_embedders_and_files_that_do_not_belong_together_are_told_of(place: Path
             (place / "play",), out=other, preset="debug", step=6, steps=1, batch=8, cache=place / "cache", device="cpu"
         )
     )  # fmt: skip
-    from prior.text.embedding.load import load_embedder
-
     with pytest.raises(ValueError, match="embed it again, or give the embedder"):
         load_follower(place / "text", load_embedder(other))
     follower = load_follower(place / "text")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Film:
     """A video's frames uint8 (T, H, W, 3) as the model wants them, memory-mapped, and clips of it. player: who played what, so
     that recordings of every kind are held back."""
 
-    name: str
+    video: Path
     player: str
     images: NDArray[np.uint8]
     clips: tuple[TextClip, ...]
@@ -70,7 +71,7 @@ class ClipLoader:
         for film in films:
             if len(film.images) < self.length:
                 raise ValueError(
-                    f"{film.name}: {len(film.images)} frames, expected at least the {self.length} of a clip; leave it out"
+                    f"{film.video}: {len(film.images)} frames, expected at least the {self.length} of a clip; leave it out"
                 )
         self._clips = [(number, clip) for number, film in enumerate(films) for clip in film.clips]
         if not 2 <= batch <= len(self._clips):
@@ -114,7 +115,7 @@ class ClipLoader:
         for row in rows:
             film, clip = self._clips[row]
             images = self.films[film].images
-            begin, text = self._window(clip, len(images), rng), clip.texts[0]
+            begin, text = clip.window(self.length, len(images), rng), clip.texts[0]
             mirrored = False
             if rng is not None:
                 text = clip.texts[int(rng.integers(len(clip.texts)))]
@@ -127,9 +128,3 @@ class ClipLoader:
             texts.append(text)
             kinds.append(clip.kind)
         return ClipBatch(np.stack(before), np.stack(now), places, tuple(texts), tuple(kinds))
-
-    def _window(self, clip: TextClip, total: int, rng: np.random.Generator | None) -> int:
-        """Where in a video of so many frames the clip's window begins."""
-        spare = clip.frames - self.length
-        ahead = spare // 2 if rng is None or spare < 0 else int(rng.integers(spare + 1))
-        return min(max(clip.start + ahead, 0), total - self.length)

@@ -12,7 +12,7 @@ import pytest
 from data.recording import Recording
 from prior.text.embedding.caption_words import gerund, tell, thing_of, third_person
 from prior.text.embedding.captions import caption, deeds_of
-from prior.text.embedding.pairs import TextClip, read_pairs, write_pairs
+from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.transcripts import keyword_clips, read_transcript
 
 EVENTS = [
@@ -137,6 +137,26 @@ def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="expected keywords and ranges"):
         keyword_clips(video, lines, [], 1400)
+
+
+def test_a_clip_has_one_window_whoever_asks() -> None:
+    long, short = (TextClip(Path("a.mp4"), 50, frames, ("dig",)) for frames in (40, 6))
+    assert long.window(16, 100) == 62 and short.window(16, 100) == 45, "in the middle, and around it"
+    assert short.window(16, 58) == 42 and TextClip(Path("a.mp4"), 0, 6, ("dig",)).window(16, 58) == 0, (
+        "inside the video"
+    )
+    drawn = {long.window(16, 100, np.random.default_rng(seed)) for seed in range(200)}
+    assert drawn == set(range(50, 75))
+    assert long.lies_in(16, 66) and not long.lies_in(16, 65) and short.lies_in(16, 56) and not short.lies_in(16, 55)
+    assert not TextClip(Path("a.mp4"), 0, 6, ("dig",)).lies_in(16, 15), "there is no window"
+
+
+def test_a_film_under_two_paths_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    paths = (tmp_path / "b.mp4", tmp_path / "a.mp4", tmp_path / "sets" / ".." / "b.mp4", tmp_path / "A.mp4")
+    found = by_video(TextClip(path, 0, 16, ("dig",)) for path in paths)
+    assert {video: len(clips) for video, clips in found.items()} == {tmp_path / "A.mp4": 1, tmp_path / "b.mp4": 3}
 
 
 def test_pairs_are_lines_that_people_can_edit(tmp_path: Path) -> None:

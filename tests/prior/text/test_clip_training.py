@@ -85,7 +85,7 @@ def test_a_step_sees_what_seed_and_step_say() -> None:
     assert sorted(loader.some(99).kinds) == sorted(seen)
     with pytest.raises(ValueError, match="a batch of 99 of 32 clips"):
         ClipLoader(films, CONFIG, 99)
-    with pytest.raises(ValueError, match="f0: 4 frames, expected at least the 6"):
+    with pytest.raises(ValueError, match=r"f0\.mp4: 4 frames, expected at least the 6"):
         ClipLoader([replace(films[0], images=films[0].images[:4])], CONFIG, 4)
 
 
