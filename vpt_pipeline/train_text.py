@@ -109,19 +109,30 @@ class TextTeaching:
             made.net.img_process.requires_grad_(False)
         return made
 
-    def goals(self, episodes: list[Episode]) -> Goals:
-        config = self._config
+    def goals(self, episodes: list[Episode], mirrored: bool) -> Goals:
+        config, embedder = self._config, self._embedder
 
-        def embed(episode: Episode) -> NDArray[np.float16]:
+        def embed(job: tuple[Episode, bool]) -> NDArray[np.float16]:
+            episode, turned = job
             try:
-                return episode_embeddings(self._embedder, episode, config.cache)
+                if len(episode) < embedder.window:  # in which nothing is wanted
+                    return np.zeros((len(episode), embedder.dims), np.float16)
+                return episode_embeddings(embedder, episode, config.cache, turned)
             finally:
                 bar.advance()
 
-        with progress_bar("embedding what is seen", len(episodes), "episodes") as bar:
-            embeddings = beside_each_other(embed, episodes)
+        jobs = [(episode, turned) for turned in ((False, True) if mirrored else (False,)) for episode in episodes]
+        with progress_bar("embedding what is seen", len(jobs), "episodes") as bar:
+            embeddings = beside_each_other(embed, jobs)
         relabelling = Relabelling(config.shortest, config.longest, config.unconditional, config.as_published)
-        return HindsightGoals(embeddings, relabelling, config.seed or 0)
+        return HindsightGoals(
+            embeddings[: len(episodes)],
+            relabelling,
+            config.seed or 0,
+            first=[episode.first for episode in episodes],
+            window=embedder.window,
+            mirrored=embeddings[len(episodes) :] if mirrored else None,
+        )
 
 
 def prior_config(config: TrainTextConfig) -> TrainPriorConfig:

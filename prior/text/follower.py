@@ -97,12 +97,19 @@ def load_follower(folder: Path, embedder: Embedder | None = None, device: str = 
     return Follower(policy, goal_prior, embedder)
 
 
-def episode_embeddings(embedder: Embedder, episode: Episode, cache: Path) -> NDArray[np.float16]:
-    """For each frame of an episode the embedding of the frames that end with it, float16 (T, G); the first ones, before which
-    there are too few, get the first that there is. Features of the video are computed once and kept in ``cache``.
+def episode_embeddings(
+    embedder: Embedder, episode: Episode, cache: Path, mirrored: bool = False
+) -> NDArray[np.float16]:
+    """For each frame of an episode the embedding of the frames that end with it, float16 (T, G); the first ones, and the first
+    ones after a cut, before which there are too few, get the first that there is. Where fewer frames than a window's lie
+    between two cuts, embeddings are of no use. mirrored: of the mirrored video. Features of the video are computed once and
+    kept in ``cache``.
 
     Raises ValueError for an episode that no video stands behind, or one that is shorter than a window.
     """
     if episode.video is None:
         raise ValueError(f"{episode.name}: no video to embed; load episodes with prior.episodes.load_episodes")
-    return embeddings_at(embedder, episode.video, episode.rows, cache)
+    cuts = np.maximum.accumulate(np.where(episode.first, np.arange(len(episode)), 0))
+    begins = np.where(cuts == 0, 0, episode.rows[cuts])  # before the first frame that is learnt there may be others
+    ends = np.maximum(episode.rows, begins + embedder.window - 1)
+    return embeddings_at(embedder, episode.video, ends, cache, mirrored=mirrored)

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from data.contractor import ContractorWriter
+from prior.config import preset
+from prior.text.embedding.features import video_features, window_embeddings
 from prior.text.embedding.load import load_embedder
 from prior.text.embedding.pairs import TextClip
-from prior.text.follower import Follower, load_follower, save_follower
+from prior.text.follower import Follower, episode_embeddings, load_follower, save_follower
 from prior.text.policy import GoalPolicy
 from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from tests.idm.play import turning_world
@@ -170,6 +172,28 @@ def test_a_loss_that_is_no_number_and_a_share_that_is_none_are_refused(place: Pa
         with pytest.raises(ValueError, match=r"expected 0 \(none\) up to less than 1"):
             train_text.main(replace(settings(place), hold_back=share, out=place / "none"))
     assert not (place / "none").exists()
+
+
+def test_goals_are_of_the_stretch_between_two_cuts_and_of_the_mirrored_video(place: Path, tmp_path: Path) -> None:
+    config = replace(settings(place), mirror=0.5, unconditional=0.0, out=tmp_path / "text")
+    teaching = train_text.TextTeaching(config, embedder := load_embedder(place / "clip"))
+    (source,), _ = train_prior.load_sources(train_text.prior_config(config), preset("debug"))
+    whole = source.episodes[0]
+    assert whole.video is not None
+    rows = np.r_[0:20, 20:60:2]  # frames are left out, too
+    first = np.isin(np.arange(40), [0, 20, 23])
+    cut, short = replace(whole, first=first, rows=rows), replace(whole, first=first[:3], rows=rows[:3])
+    starts = np.maximum(rows - 5, np.where(np.arange(40) < 20, 0, rows[23]))
+    goals = teaching.goals([cut, short], mirrored=True)
+    for turned in (False, True):
+        windows = window_embeddings(embedder, video_features(embedder, whole.video, config.cache, turned))
+        found = episode_embeddings(embedder, cut, config.cache, turned)
+        assert np.allclose(found[:20], windows[starts[:20]], atol=1e-3)
+        assert np.allclose(found[23:], windows[starts[23:]], atol=1e-3)
+        wanted = goals(0, 0, slice(None), turned)
+        assert np.allclose(wanted[[19, 39]], windows[[19 - 5, 58 - 5]], atol=1e-3) and not wanted[20:23].any()
+        assert not goals(0, 1, slice(None), turned).any(), "too short for a window"
+    train_text.main(config)
 
 
 def test_a_frozen_trunk_stays_as_the_prior_had_it(place: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.input_cache import cached_inputs
-from data.video import VideoWriter
+from data.video import VideoReader, VideoWriter
 from prior.text.embedding.embedder import check_same_space
 from prior.text.embedding.features import sliding, video_features, window_embeddings
 from prior.text.embedding.load import load_embedder
@@ -57,6 +57,10 @@ def test_features_of_a_video_are_kept(folder: Path, tmp_path: Path, monkeypatch:
             writer.write(frame)
     features = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache")
     assert features.shape == (150, 32) and features.dtype == np.float16
+    turned = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache", mirrored=True)
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        shown = np.stack([frame.rgb for frame in reader])[:, :, ::-1]
+    assert np.array_equal(turned, embedder.frame_features(shown).astype(np.float16))
     cached_inputs(tmp_path / "a.mp4", embedder.shape, tmp_path / "trained")
     with monkeypatch.context() as patched:
         # What a training has kept is not decoded again.
