@@ -29,7 +29,7 @@ from data.recording import Recording, find_recordings
 from prior.nn.precision import Precision
 from prior.text.embedding.captions import caption
 from prior.text.embedding.clip_data import ClipLoader, Film
-from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
+from prior.text.embedding.clip_training import FEWEST, ClipTrainer, ClipTraining
 from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.small_clip import SmallClip, SmallClipConfig, preset, save_clip
 from vpt_pipeline.progress import progress_bar, say
@@ -195,6 +195,8 @@ def train(config: TrainClipConfig) -> dict[str, float]:
         f"videos, {len(held)} videos with {clips_held} clips held back; {training.steps} steps of {training.batch} clips, "
         f"{training.steps / loader.steps_an_epoch:.1f} epochs, on {device}"
     )
+    if judged is not None and (rare := trainer.rare_kinds()):
+        say(f"not judged by, as fewer than {FEWEST} clips of each are trained on: {', '.join(rare)}")
     if trainer.step:
         say(f"resuming at step {trainer.step}")
     last: dict[str, float] = {}
@@ -217,11 +219,15 @@ def main(config: TrainClipConfig) -> int:
     if "validation_recall" in metrics:
         found = {k.removeprefix("validation_"): v for k, v in metrics.items() if k.startswith("validation_")}
         nearest, clips = int(found["nearest"]), int(found["clips"])
+        by_kind = same_kind = ""
+        if "by_kind" in found:
+            by_kind = f"; who knows the kind of each clip alone: {found['by_kind']:.0%}"
+            chance = f"(chance: {found['same_kind_chance']:.0%})"
+            same_kind = f"; of what they find {found['same_kind']:.0%} is of their kind {chance}"
         say(
             f"on recordings held back: loss {found['loss']:.2f}; of {clips} texts {found['recall']:.0%} find their own clip "
-            f"among the {nearest} nearest of {clips} (chance: {found['chance']:.0%}; who knows "
-            f"the kind of each clip alone: {found['by_kind']:.0%}); of what they find "
-            f"{found['same_kind']:.0%} is of their kind (chance: {found['same_kind_chance']:.0%})"
+            f"among the {nearest} nearest of {clips} (at best, as some say the same: {found['ceiling']:.0%}; chance: "
+            f"{found['chance']:.0%}{by_kind}){same_kind}"
         )
     say(f"embedding in {config.out}: give it as {config.out} wherever an encoder of texts is asked for")
     return 0
