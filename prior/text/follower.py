@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from data.files import write_json_atomic
 from prior.checkpoint import save_policy, write_safetensors
@@ -35,14 +36,21 @@ class Follower:
 
     def goal_of_text(self, text: str, samples: int = 0, seed: int = 0) -> NDArray[np.float32]:
         """float32 (G,): what the text asks for, the same each time. samples: draw so many goals and take the one nearest to the
-        text; 0: the goal at the latent's mean. Raises ValueError for a text of nothing."""
-        texts = torch.from_numpy(self.embedder.encode_text([text]))
+        text; 0: the goal at the latent's mean. Raises ValueError for a text of nothing.
+
+        Goals of clips, by which the policy learnt, are of length 1 where the embedder's are. The mean of many is shorter (0.6
+        to 0.7), so it is brought to that length: it says what is wanted, not how much.
+        """
+        device = next(self.goal_prior.parameters()).device
+        texts = torch.from_numpy(self.embedder.encode_text([text])).to(device)
         with torch.inference_mode():
             if samples:
                 goals = self.goal_prior.best_of(samples, texts, generator=torch.Generator().manual_seed(seed))
             else:
                 goals = self.goal_prior.sample(texts, deterministic=True)
-        found: NDArray[np.float32] = goals[0].numpy()
+            if self.embedder.normalised:
+                goals = F.normalize(goals, dim=-1)
+        found: NDArray[np.float32] = goals[0].cpu().numpy()
         return found
 
     def goal_of_video(self, frames: Frames) -> NDArray[np.float32]:

@@ -88,6 +88,14 @@ def test_goals_come_of_texts_and_of_clips(place: Path) -> None:
     assert one.shape == (follower.embedder.dims,) and np.array_equal(one, again)
     assert not np.allclose(one, follower.goal_of_text("chop a tree"))
     best = follower.goal_of_text("dig dirt", samples=8)
+    windows = window_embeddings(
+        follower.embedder, video_features(follower.embedder, place / "play" / "r0.mp4", place / "cache")
+    )
+    for goal in (one, best, *windows):
+        assert abs(np.linalg.norm(goal) - 1) < 1e-5, "as long as those that the policy learnt by"
+    as_it_comes = load_follower(place / "text")
+    as_it_comes.embedder.normalised = False
+    assert abs(np.linalg.norm(as_it_comes.goal_of_text("dig dirt")) - 1) > 0.01
     assert best.shape == one.shape and np.array_equal(best, follower.goal_of_text("dig dirt", samples=8))
     clip = np.stack(frames(follower.embedder.window + 3))
     assert np.allclose(follower.goal_of_video(clip), follower.embedder.encode_video(clip[3:]), atol=1e-6)

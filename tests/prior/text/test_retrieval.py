@@ -16,7 +16,7 @@ class Letters:
     """Embeds a text by its first letter."""
 
     name, key, dims, feature_dims, window = "letters", "letters 1", 8, 8, 4
-    shape = InputShape((4, 4), "area", 20)
+    shape, normalised = InputShape((4, 4), "area", 20), True
 
     def frame_features(self, frames: np.ndarray, before: np.ndarray | None = None) -> Floats:
         raise NotImplementedError
