@@ -46,6 +46,15 @@ def test_the_nearest_are_those_of_a_plain_search() -> None:
         assert np.allclose([match.similarity for match in matches], similar[best])
 
 
+def test_how_long_embeddings_are_does_not_count() -> None:
+    index, base = ClipIndex(Letters()), np.eye(8, dtype=np.float32)
+    index.add("far.mp4", [0], 10 * base[:1] + 9 * base[1:2])
+    index.add("right.mp4", [0], base[:1])
+    (matches,) = index.nearest(5 * base[:1], 2)
+    assert [match.video for match in matches] == ["right.mp4", "far.mp4"]
+    assert np.allclose([match.similarity for match in matches], [1, 10 / np.hypot(10, 9)])
+
+
 def test_of_neighbours_only_the_best_counts() -> None:
     index, base = ClipIndex(Letters()), np.eye(8, dtype=np.float32)[0]
     near = np.stack([base + 0.01 * abs(row - 70) * np.eye(8, dtype=np.float32)[1] for row in range(200)])
