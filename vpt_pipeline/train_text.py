@@ -31,7 +31,7 @@ from prior.text.embedding.load import load_embedder
 from prior.text.embedding.pairs import TextClip, by_video, read_pairs
 from prior.text.follower import Follower, episode_embeddings, save_follower
 from prior.text.goals import HindsightGoals
-from prior.text.locate import split_name
+from prior.text.locate import is_follower, split_name
 from prior.text.policy import GoalPolicy, Start, load_goal_policy
 from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from prior.text.relabel import Relabelling
@@ -218,6 +218,11 @@ def _text_goals(videos: list[ToldVideo], embedder: Embedder) -> TextGoals:
 def train_text(config: TrainTextConfig) -> None:
     """Train the prior from texts to goals, which shows within seconds whether the texts are of use, then the policy; write the
     folder, and say how well it went."""
+    if is_follower(Path(config.start)):
+        raise ValueError(
+            f"--start {config.start} follows texts already; give the policy that it was made from, a folder of "
+            "`vpt train-prior` or a published NAME.model. To go on with a run that was stopped, repeat its command"
+        )
     embedder = load_embedder(config.embedder)
     pairs, held = embed_pairs(clips_with_texts(config, embedder), embedder, config)
     training = GoalPriorTraining(epochs=config.goal_prior_epochs, seed=config.seed or 0)

@@ -230,6 +230,8 @@ def test_embedders_and_files_that_do_not_belong_together_are_told_of(place: Path
     save_follower(tmp_path / "wrong", Follower(small, follower.goal_prior, follower.embedder))
     with pytest.raises(ValueError, match="expected one size of embeddings"):
         load_follower(tmp_path / "wrong")
+    with pytest.raises(ValueError, match="follows texts already; give the policy that it was made from"):
+        train_text.main(replace(settings(place), start=str(place / "text"), out=tmp_path / "none"))
     with pytest.raises(ValueError, match="follows no texts"):
         load_follower(place / "prior")
     silent = tmp_path / "silent"
