@@ -71,10 +71,21 @@ def write_pairs(path: Path, clips: Iterable[TextClip]) -> None:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def read_utf8(path: Path) -> str:
+    """A file's text, without a mark at its beginning. Raises ValueError, naming the file, where it is none in UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected text in UTF-8, found byte {error.object[error.start]:#04x} at {error.start}; save it as UTF-8"
+        ) from error
+
+
 def read_pairs(path: Path) -> list[TextClip]:
-    """Raises ValueError that names the line where it is no pair, or its video does not exist."""
+    """Raises ValueError that names the line where it is no pair, or its video does not exist, and the file where it is no text
+    in UTF-8."""
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
         if not line.strip():
             continue
         try:

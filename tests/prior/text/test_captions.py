@@ -52,6 +52,13 @@ def test_each_clip_is_told_by_what_happens_in_it(tmp_path: Path) -> None:
     assert [(deed.begin, deed.end, deed.deed) for deed in deeds] == [(40, 64, "dig"), (82, 94, "pickup")]
 
 
+def test_a_dig_begins_with_the_first_punch_that_is_not_too_old() -> None:
+    punches = [{"type": "punch", "pos": [1, 2, 3], "tick": tick} for tick in (10, 260, 280)]
+    dig = {"type": "dig", "node": "default:dirt", "pos": [1, 2, 3], "tick": 300}
+    (deed,) = deeds_of([*punches, dig], 400)
+    assert deed.begin == 260
+
+
 def test_texts_vary_with_seed_and_name_alone(tmp_path: Path) -> None:
     one, other = recording(tmp_path), recording(tmp_path, "b")
     texts = [clip.texts for clip in caption(one)]
@@ -116,6 +123,47 @@ def test_transcripts_of_three_kinds_say_the_same(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=message):
             read_transcript(tmp_path / name)
+
+
+ROLLING = """WEBVTT
+Kind: captions
+
+00:00:00.000 --> 00:00:02.000 align:start position:0%
+~
+lets<00:00:00.500><c> chop</c><00:00:01.000><c> a</c><c> tree</c>
+
+00:00:02.000 --> 00:00:02.010 align:start position:0%
+lets chop a tree
+~
+
+00:00:02.010 --> 00:00:04.000 align:start position:0%
+lets chop a tree
+and<00:00:02.500><c> dig</c>
+
+00:00:04.000 --> 00:00:04.010 align:start position:0%
+and dig
+~
+
+00:00:09.000 --> 00:00:10.000
+and dig
+""".replace("~", " ")
+
+
+def test_lines_that_roll_are_said_once(tmp_path: Path) -> None:
+    (tmp_path / "a.vtt").write_text(ROLLING)
+    lines = read_transcript(tmp_path / "a.vtt")
+    assert [(line.start_ms, line.end_ms, line.text) for line in lines] == [
+        (0, 2000, "lets chop a tree"), (2010, 4000, "and dig"), (9000, 10000, "and dig"),
+    ]  # fmt: skip
+
+
+def test_texts_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_bytes(SRT.replace("first", "d\u00e9j\u00e0").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.srt: expected text in UTF-8, found byte 0xe9"):
+        read_transcript(tmp_path / "a.srt")
+    (tmp_path / "p.jsonl").write_bytes(b'{"texts": ["d\xe9"]}')
+    with pytest.raises(ValueError, match=r"p\.jsonl: expected text in UTF-8, found byte 0xe9 at 13"):
+        read_pairs(tmp_path / "p.jsonl")
 
 
 def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
