@@ -130,10 +130,14 @@ def keyword_clips(
     words: least and most words of a text, fewer where nothing more is said; seconds: of a clip; both drawn anew for each. A
     keyword inside the text before it begins no text of its own. Each clip's kind is its keyword.
     """
-    if not keywords or words[0] < 1 or words[0] > words[1] or not 0 < seconds[0] <= seconds[1]:
-        raise ValueError(
-            f"expected keywords and ranges that rise from above 0, got {sorted(keywords)}, {words}, {seconds}"
-        )
+    if (
+        not keywords
+        or isinstance(keywords, str)
+        or words[0] < 1
+        or words[0] > words[1]
+        or not 0 < seconds[0] <= seconds[1]
+    ):
+        raise ValueError(f"expected keywords and ranges that rise from above 0, got {keywords!r}, {words}, {seconds}")
     said, rng, clips, free = _words_of(lines), np.random.default_rng(seed), list[TextClip](), 0
     patterns = {key: [part.lower() for part in key.split()] for key in keywords}
     for place in range(len(said)):

@@ -185,6 +185,8 @@ def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="expected keywords and ranges"):
         keyword_clips(video, lines, [], 1400)
+    with pytest.raises(ValueError, match=r"expected keywords and ranges .* got 'a tree'"):
+        keyword_clips(video, lines, "a tree", 1400)
 
 
 def test_a_clip_has_one_window_whoever_asks() -> None:
