@@ -50,8 +50,8 @@ class Chunks:
 class Goals(Protocol):
     """What is wanted in the frames of each of a loader's episodes: drawn anew each epoch, the same again for the same."""
 
-    def __call__(self, epoch: int, episode: int, part: slice) -> NDArray[np.float32]:
-        """(T, G) for a part of an episode's frames."""
+    def __call__(self, epoch: int, episode: int, part: slice, mirrored: bool = False) -> NDArray[np.float32]:
+        """(T, G) for a part of an episode's frames. mirrored: it is played the other way round."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,12 @@ class SequenceLoader:
             # Where the loader alone begins anew, there is a frame before, and a player would have seen it.
             seen = episode.inputs.views(episode.rows[part], episode.first[part])
             views, actions = (seen.images, seen.motion), (episode.buttons[part], episode.camera[part])
-            if self._mirrored(epoch, place):
+            mirrored = self._mirrored(epoch, place)
+            if mirrored:
                 views, actions = mirror_views(*views), mirror_joint(*actions)
             wanted = np.zeros((end - start, 0), np.float32)
             if self.goals is not None:
-                wanted = self.goals(epoch, int(order[place, 0]), part)
+                wanted = self.goals(epoch, int(order[place, 0]), part, mirrored)
             pieces.append((*views, first, *actions, episode.weight[part], wanted))
             start = end
         joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]

@@ -79,6 +79,8 @@ class TextSpace:
                 found = self.goal_prior.sample(texts, deterministic=True).numpy()
             else:
                 found = self.goal_prior.sample(texts, generator=torch.Generator().manual_seed(seed)).numpy()
+            if self.embedder.normalised:  # as Follower.goal_of_text
+                found = found / np.linalg.norm(found, axis=1, keepdims=True)
         return np.asarray(found[0], np.float32)
 
 

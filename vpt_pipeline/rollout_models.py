@@ -34,9 +34,9 @@ class Models:
     def follower(self, folder: Path) -> Follower:
         """Of :func:`prior.text.follower.load_follower`."""
         from prior.text.follower import load_follower
-        from prior.text.locate import embedder_of
+        from prior.text.locate import embedder_of, split_name
 
-        embedder = Path(embedder_of(folder)[0].partition(":")[2])
+        embedder = Path(split_name(embedder_of(folder)[0])[1])
         files = [*folder.iterdir(), *(embedder.iterdir() if embedder.is_dir() else [embedder])]
         return self._get(("follower", folder), files, lambda: load_follower(folder))  # type: ignore[no-any-return]
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,16 +23,20 @@ import torch
 import tyro
 
 from data.ahead import beside_each_other
+from data.files import write_json_atomic
 from data.input_cache import cached_inputs
 from data.recording import Recording, find_recordings
 from prior.nn.precision import Precision
 from prior.text.embedding.captions import caption
 from prior.text.embedding.clip_data import ClipLoader, Film
-from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
-from prior.text.embedding.pairs import TextClip, read_pairs, write_pairs
+from prior.text.embedding.clip_training import FEWEST, ClipTrainer, ClipTraining
+from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.small_clip import SmallClip, SmallClipConfig, preset, save_clip
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.train_idm import hold_back, pick_device
+
+HELD_BACK = "held_back.json"
+"""In the folder of a model: the videos that it was not trained on, relative to the folder."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,11 @@ class TrainClipConfig:
     """auto, cpu, cuda, cuda:1 ..."""
 
 
-def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, tuple[TextClip, ...]]:
+def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, list[TextClip]]:
     """Every clip with texts, by video. Raises ValueError where there are none."""
     if not config.data and not config.pairs:
         raise ValueError("nothing to train on: give folders with recordings of `vpt record`, or --pairs FILE")
-    found: dict[Path, list[TextClip]] = defaultdict(list)
+    found: list[TextClip] = []
     for folder in config.data:
         told = [
             clip
@@ -89,12 +94,10 @@ def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, tupl
                 f"{folder}: no recording has a NAME.meta.json beside it that tells what happens; expected recordings of "
                 "`vpt record`. For other videos write clips and texts into a file and give --pairs"
             )
-        for clip in told:
-            found[clip.video].append(clip)
+        found += told
     for path in config.pairs:
-        for clip in read_pairs(path):
-            found[clip.video].append(clip)
-    return {video: tuple(clips) for video, clips in sorted(found.items())}
+        found += read_pairs(path)
+    return by_video(found)
 
 
 def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
@@ -108,11 +111,10 @@ def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
             return str(error)
         finally:
             bar.advance()
-        inside = tuple(clip for clip in clips[video] if clip.start + min(clip.frames, model.frames) <= len(images))
-        if len(images) < model.frames or not inside:
-            return f"{video}: its {len(images)} frames hold no whole clip"
-        meta = Recording.beside(video).load_meta()
-        return Film(video.stem, f"{meta.get('player', '')} {meta.get('task', '')}", images, inside)
+        inside = tuple(clip for clip in clips[video] if clip.lies_in(model.frames, len(images)))
+        if not inside:
+            return no_clip(video, len(images), model.frames)
+        return Film(video, who_played_what(video), images, inside)
 
     with progress_bar("reading videos", len(clips), "videos") as bar:
         found = beside_each_other(read, clips)
@@ -123,6 +125,29 @@ def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
     if not films:
         raise ValueError("none of the videos can be used (reasons above)")
     return films
+
+
+def who_played_what(video: Path) -> str:
+    """The player and the task, as far as they are known: of all of them some are to be held back."""
+    meta = Recording.beside(video).load_meta()
+    return f"{meta.get('player', '')} {meta.get('task', '')}"
+
+
+def no_clip(video: Path, frames: int, window: int) -> str:
+    return f"{video}: none of its clips, of which {window} frames are looked at, lies in its {frames} frames"
+
+
+def say_held_back(folder: Path, videos: Iterable[Path]) -> None:
+    """Write down which videos the model of a folder was not trained on."""
+    names = [os.path.relpath(video.resolve(), folder.resolve()) for video in videos]
+    write_json_atomic(folder / HELD_BACK, names)
+
+
+def held_back_by(folder: Path) -> set[Path]:
+    """The videos of :func:`say_held_back`, resolved; none where the folder does not tell."""
+    path = folder / HELD_BACK
+    names = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return {(folder.resolve() / name).resolve() for name in names}
 
 
 def training_of(config: TrainClipConfig, clips: int) -> ClipTraining:
@@ -164,11 +189,14 @@ def train(config: TrainClipConfig) -> dict[str, float]:
     torch.manual_seed(config.seed)
     trainer = ClipTrainer(config.out, SmallClip(model), training, loader, judged, device)
     write_pairs(config.out / "pairs.jsonl", [clip for film in [*kept, *held] for clip in film.clips])
+    say_held_back(config.out, [film.video for film in held])
     say(
         f"{sum(p.numel() for p in trainer.network.parameters()) / 1e6:.1f}M parameters; {len(loader)} clips of {len(kept)} "
         f"videos, {len(held)} videos with {clips_held} clips held back; {training.steps} steps of {training.batch} clips, "
         f"{training.steps / loader.steps_an_epoch:.1f} epochs, on {device}"
     )
+    if judged is not None and (rare := trainer.rare_kinds()):
+        say(f"not judged by, as fewer than {FEWEST} clips of each are trained on: {', '.join(rare)}")
     if trainer.step:
         say(f"resuming at step {trainer.step}")
     last: dict[str, float] = {}
@@ -191,11 +219,15 @@ def main(config: TrainClipConfig) -> int:
     if "validation_recall" in metrics:
         found = {k.removeprefix("validation_"): v for k, v in metrics.items() if k.startswith("validation_")}
         nearest, clips = int(found["nearest"]), int(found["clips"])
+        by_kind = same_kind = ""
+        if "by_kind" in found:
+            by_kind = f"; who knows the kind of each clip alone: {found['by_kind']:.0%}"
+            chance = f"(chance: {found['same_kind_chance']:.0%})"
+            same_kind = f"; of what they find {found['same_kind']:.0%} is of their kind {chance}"
         say(
             f"on recordings held back: loss {found['loss']:.2f}; of {clips} texts {found['recall']:.0%} find their own clip "
-            f"among the {nearest} nearest of {clips} (chance: {found['chance']:.0%}; who knows "
-            f"the kind of each clip alone: {found['by_kind']:.0%}); of what they find "
-            f"{found['same_kind']:.0%} is of their kind (chance: {found['same_kind_chance']:.0%})"
+            f"among the {nearest} nearest of {clips} (at best, as some say the same: {found['ceiling']:.0%}; chance: "
+            f"{found['chance']:.0%}{by_kind}){same_kind}"
         )
     say(f"embedding in {config.out}: give it as {config.out} wherever an encoder of texts is asked for")
     return 0

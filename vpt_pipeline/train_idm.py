@@ -67,10 +67,17 @@ Play = TypeVar("Play", bound=Played)
 
 
 def hold_back(recordings: list[Play], share: float) -> tuple[list[Play], list[Play]]:
-    """(training, held back): whole recordings, spread over the players, at least one if there are two or more."""
-    if len(recordings) < 2 or share <= 0:
+    """(training, held back): whole recordings, spread over the players, at least one if there are two or more, but not all.
+
+    Raises ValueError for what is no share.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"the share of recordings to hold back is {share:g}; expected 0 (none) up to less than 1, such as 0.1 for a tenth"
+        )
+    if len(recordings) < 2 or not share:
         return recordings, []
-    wanted = max(1, round(share * len(recordings)))
+    wanted = min(max(1, round(share * len(recordings))), len(recordings) - 1)
     by_player: dict[str, list[Play]] = {}
     for recording in recordings:
         by_player.setdefault(recording.player, []).append(recording)

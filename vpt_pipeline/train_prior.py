@@ -175,8 +175,8 @@ class Teaching(Protocol):
     def policy(self, policy: Policy) -> Policy:
         """Of the policy to begin with, the one to train."""
 
-    def goals(self, episodes: list[Episode]) -> Goals:
-        """What is wanted in them."""
+    def goals(self, episodes: list[Episode], mirrored: bool) -> Goals:
+        """What is wanted in them. mirrored: they may be played the other way round."""
 
 
 def steps_in(minutes: float, policy: Policy, training: CloningConfig, loader: SequenceLoader, device: str) -> int:
@@ -214,7 +214,9 @@ def train(config: TrainPriorConfig, teaching: Teaching | None = None) -> dict[st
     if teaching is not None:
         policy = teaching.policy(policy)
     chunk = training.chunk or policy.config.chunk
-    goals = teaching.goals([e for source in sources for e in source.episodes]) if teaching is not None else None
+    goals = None
+    if teaching is not None:
+        goals = teaching.goals([e for source in sources for e in source.episodes], training.mirror > 0)
     loader = SequenceLoader(sources, training.batch, chunk, training.seed, training.variation, goals, _threads(config))
     if config.minutes is not None:
         steps = agreed(_steps_begun_with(config.out)) or agreed(
@@ -260,7 +262,7 @@ def _validation(
     slots = min(batch, sum(map(len, held)) // chunk)
     if not slots:
         return None
-    goals = teaching.goals(held) if teaching is not None else None
+    goals = teaching.goals(held, False) if teaching is not None else None
     return SequenceLoader([Source(held)], slots, chunk, 0, goals=goals, threads=threads)
 
 

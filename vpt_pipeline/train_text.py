@@ -28,13 +28,16 @@ from prior.text.embedding.captions import caption
 from prior.text.embedding.embedder import Embedder
 from prior.text.embedding.features import video_features, window_embeddings
 from prior.text.embedding.load import load_embedder
-from prior.text.embedding.pairs import TextClip, read_pairs
+from prior.text.embedding.pairs import TextClip, by_video, read_pairs
 from prior.text.follower import Follower, episode_embeddings, save_follower
 from prior.text.goals import HindsightGoals
+from prior.text.locate import is_follower, split_name
 from prior.text.policy import GoalPolicy, Start, load_goal_policy
 from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from prior.text.relabel import Relabelling
 from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.train_clip import held_back_by, no_clip, who_played_what
+from vpt_pipeline.train_idm import hold_back
 from vpt_pipeline.train_prior import TrainPriorConfig, train
 
 
@@ -106,19 +109,30 @@ class TextTeaching:
             made.net.img_process.requires_grad_(False)
         return made
 
-    def goals(self, episodes: list[Episode]) -> Goals:
-        config = self._config
+    def goals(self, episodes: list[Episode], mirrored: bool) -> Goals:
+        config, embedder = self._config, self._embedder
 
-        def embed(episode: Episode) -> NDArray[np.float16]:
+        def embed(job: tuple[Episode, bool]) -> NDArray[np.float16]:
+            episode, turned = job
             try:
-                return episode_embeddings(self._embedder, episode, config.cache)
+                if len(episode) < embedder.window:  # in which nothing is wanted
+                    return np.zeros((len(episode), embedder.dims), np.float16)
+                return episode_embeddings(embedder, episode, config.cache, turned)
             finally:
                 bar.advance()
 
-        with progress_bar("embedding what is seen", len(episodes), "episodes") as bar:
-            embeddings = beside_each_other(embed, episodes)
+        jobs = [(episode, turned) for turned in ((False, True) if mirrored else (False,)) for episode in episodes]
+        with progress_bar("embedding what is seen", len(jobs), "episodes") as bar:
+            embeddings = beside_each_other(embed, jobs)
         relabelling = Relabelling(config.shortest, config.longest, config.unconditional, config.as_published)
-        return HindsightGoals(embeddings, relabelling, config.seed or 0)
+        return HindsightGoals(
+            embeddings[: len(episodes)],
+            relabelling,
+            config.seed or 0,
+            first=[episode.first for episode in episodes],
+            window=embedder.window,
+            mirrored=embeddings[len(episodes) :] if mirrored else None,
+        )
 
 
 def prior_config(config: TrainTextConfig) -> TrainPriorConfig:
@@ -132,7 +146,8 @@ def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextCl
     clips = [clip for path in config.pairs for clip in read_pairs(path)]
     if not config.pairs:
         found = (r for folder in config.data for r in find_recordings(folder))
-        clips = [clip for r in found for clip in caption(r, embedder.window, seed=config.seed or 0)]
+        rate = embedder.shape.rate
+        clips = [clip for r in found for clip in caption(r, embedder.window, seed=config.seed or 0, rate=rate)]
     if not clips:
         raise ValueError(
             "no texts: none of the recordings has a NAME.meta.json that tells what happens; give clips with texts by --pairs"
@@ -140,45 +155,88 @@ def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextCl
     return clips
 
 
+@dataclass(frozen=True, eq=False)
+class ToldVideo:
+    """The texts of a video's clips, and beside each the embedding of its clip, float32 (N, G). player: who played what."""
+
+    video: Path
+    player: str
+    texts: list[str]
+    goals: NDArray[np.float32]
+
+
 def embed_pairs(
-    clips: list[TextClip], embedder: Embedder, cache: Path, hold_back: float
-) -> tuple[TextGoals, TextGoals]:
-    """(to train on, held back) of whole videos: every text of every clip beside the clip's embedding."""
-    by_video: dict[Path, list[TextClip]] = {}
-    for clip in clips:
-        by_video.setdefault(clip.video, []).append(clip)
-    said = sorted({text for clip in clips for text in clip.texts})
+    clips: list[TextClip], embedder: Embedder, config: TrainTextConfig
+) -> tuple[TextGoals, TextGoals | None]:
+    """(to train on, held back, if any) of whole videos: every text of every clip beside the clip's embedding. Held back are
+    those that the embedder was not trained on, either, where it tells. Says which videos cannot be used and why.
+
+    Raises ValueError where none can.
+    """
+    told = by_video(clips)
+
+    def embed(video: Path) -> ToldVideo | str:
+        try:
+            features = video_features(embedder, video, config.cache)
+            inside = [clip for clip in told[video] if clip.lies_in(embedder.window, len(features))]
+            if not inside:
+                raise ValueError(no_clip(video, len(features), embedder.window))
+            windows = window_embeddings(embedder, features)
+            player = who_played_what(video)
+        except ValueError as error:
+            return str(error)
+        finally:
+            bar.advance()
+        pairs = [(text, clip.window(embedder.window, len(features))) for clip in inside for text in clip.texts]
+        return ToldVideo(video, player, [text for text, _ in pairs], windows[[place for _, place in pairs]])
+
+    with progress_bar("embedding clips with texts", len(told), "videos") as bar:
+        found = beside_each_other(embed, told)
+    for message in found:
+        if isinstance(message, str):
+            say(f"[yellow]left out:[/yellow] {message}")
+    usable = [video for video in found if isinstance(video, ToldVideo)]
+    if not usable:
+        raise ValueError("none of the videos with texts can be used (reasons above)")
+    kept, held = hold_back(usable, config.hold_back)
+    kind, folder = split_name(embedder.name)
+    unseen = held_back_by(Path(folder)) if kind == "clip" and held else set()
+    if 0 < sum(video.video.resolve() in unseen for video in usable) < len(usable):
+        held = [video for video in usable if video.video.resolve() in unseen]
+        kept = [video for video in usable if video.video.resolve() not in unseen]
+    return _text_goals(kept, embedder), _text_goals(held, embedder) if held else None
+
+
+def _text_goals(videos: list[ToldVideo], embedder: Embedder) -> TextGoals:
+    texts = [text for video in videos for text in video.texts]
+    said = sorted(set(texts))
     rows = {text: row for row, text in enumerate(said)}
     words = embedder.encode_text(said)
-    parts: tuple[list[tuple[int, np.ndarray]], list[tuple[int, np.ndarray]]] = ([], [])
-    every = max(round(1 / hold_back), 2) if hold_back > 0 else 0
-    for number, (video, told) in enumerate(sorted(by_video.items())):
-        windows = window_embeddings(embedder, video_features(embedder, video, cache))
-        part = parts[1 if every and number % every == every - 1 else 0]
-        for clip in told:
-            place = min(clip.start + max(clip.frames - embedder.window, 0) // 2, len(windows) - 1)
-            part += [(rows[text], windows[place]) for text in clip.texts]
-    train_part, held = parts if parts[1] else (parts[0], parts[0])
-    return tuple(  # type: ignore[return-value]
-        TextGoals(words[[row for row, _ in part]], np.stack([goal for _, goal in part])) for part in (train_part, held)
-    )
+    return TextGoals(words[[rows[text] for text in texts]], np.concatenate([video.goals for video in videos]))
 
 
 def train_text(config: TrainTextConfig) -> None:
-    """Train the policy, then the prior from texts to goals; write the folder, and say how well it went."""
+    """Train the prior from texts to goals, which shows within seconds whether the texts are of use, then the policy; write the
+    folder, and say how well it went."""
+    if is_follower(Path(config.start)):
+        raise ValueError(
+            f"--start {config.start} follows texts already; give the policy that it was made from, a folder of "
+            "`vpt train-prior` or a published NAME.model. To go on with a run that was stopped, repeat its command"
+        )
     embedder = load_embedder(config.embedder)
-    clips = clips_with_texts(config, embedder)
-    metrics = train(prior_config(config), TextTeaching(config, embedder))
-    pairs, held = embed_pairs(clips, embedder, config.cache, config.hold_back)
+    pairs, held = embed_pairs(clips_with_texts(config, embedder), embedder, config)
     training = GoalPriorTraining(epochs=config.goal_prior_epochs, seed=config.seed or 0)
     with progress_bar("learning what words ask for", training.epochs, "epochs") as bar:
         goal_prior, found = train_goal_prior(pairs, held, training, lambda *_: bar.advance())
+    metrics = train(prior_config(config), TextTeaching(config, embedder))
     policy = load_goal_policy(config.out)
     save_follower(config.out, Follower(policy, goal_prior, embedder))
-    write_json_atomic(config.out / "goal_prior.json", {"training": training.to_dict(), "held_back": found})
+    judged_on = "trained_on" if held is None else "held_back"
+    write_json_atomic(config.out / "goal_prior.json", {"training": training.to_dict(), judged_on: found})
     if "validation_loss" in metrics:
         say(f"on the recordings held back: {metrics['validation_loss']:.3f} nats a frame, told what comes later")
     say(
+        f"of clips {'held back' if held is not None else 'trained on, as none were held back'}: "
         f"goals made of texts lie {found['cosine']:.2f} (cosine) near those of the clips that they tell of and "
         f"{found['cosine_of_others']:.2f} near those of any, the texts themselves {found['cosine_of_text']:.2f}; "
         f"{found['active_units']:.0f} of {training.latent} units active"

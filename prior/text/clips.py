@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ def frames_until(video: Path, second: float | None, count: int, rate: int) -> Fr
     """
     if not video.is_file():
         raise ValueError(f"{video}: expected a video to take a goal from, found no such file")
+    if second is not None and not math.isfinite(second):
+        raise ValueError(f"{video}: expected a second of it to take a goal from, found {second}")
     last = None if second is None else round(second * rate)
     if last is not None and last < count - 1:
         raise ValueError(

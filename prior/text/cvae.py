@@ -77,7 +77,9 @@ class GoalPrior(nn.Module):
         if deterministic:
             noise = texts.new_zeros(shape)
         elif noise is None:
-            noise = torch.randn(shape, generator=generator, dtype=texts.dtype, device=texts.device)
+            # Drawn where the generator is: a seed means the same goals on any device.
+            where = texts.device if generator is None else generator.device
+            noise = torch.randn(shape, generator=generator, dtype=texts.dtype, device=where).to(texts.device)
         elif noise.shape != shape:
             raise ValueError(f"expected noise of shape {shape} for these texts, got {tuple(noise.shape)}")
         return self.decode(noise, texts)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from data.files import write_json_atomic
 from prior.checkpoint import save_policy, write_safetensors
@@ -21,7 +22,7 @@ from prior.text.cvae import GoalPrior, load_goal_prior
 from prior.text.embedding.embedder import Embedder, Frames, check_same_space
 from prior.text.embedding.features import embeddings_at
 from prior.text.embedding.load import load_embedder
-from prior.text.locate import ABOUT, GOAL_PRIOR, embedder_of, is_follower
+from prior.text.locate import ABOUT, GOAL_PRIOR, embedder_of, is_follower, split_name
 from prior.text.policy import GoalPolicy, load_goal_policy
 
 
@@ -35,14 +36,21 @@ class Follower:
 
     def goal_of_text(self, text: str, samples: int = 0, seed: int = 0) -> NDArray[np.float32]:
         """float32 (G,): what the text asks for, the same each time. samples: draw so many goals and take the one nearest to the
-        text; 0: the goal at the latent's mean. Raises ValueError for a text of nothing."""
-        texts = torch.from_numpy(self.embedder.encode_text([text]))
+        text; 0: the goal at the latent's mean. Raises ValueError for a text of nothing.
+
+        Goals of clips, by which the policy learnt, are of length 1 where the embedder's are. The mean of many is shorter (0.6
+        to 0.7), so it is brought to that length: it says what is wanted, not how much.
+        """
+        device = next(self.goal_prior.parameters()).device
+        texts = torch.from_numpy(self.embedder.encode_text([text])).to(device)
         with torch.inference_mode():
             if samples:
                 goals = self.goal_prior.best_of(samples, texts, generator=torch.Generator().manual_seed(seed))
             else:
                 goals = self.goal_prior.sample(texts, deterministic=True)
-        found: NDArray[np.float32] = goals[0].numpy()
+            if self.embedder.normalised:
+                goals = F.normalize(goals, dim=-1)
+        found: NDArray[np.float32] = goals[0].cpu().numpy()
         return found
 
     def goal_of_video(self, frames: Frames) -> NDArray[np.float32]:
@@ -64,13 +72,10 @@ def save_follower(folder: Path, follower: Follower) -> None:
     """Write all files of a folder; ``text.json`` last, so that a folder with it is whole."""
     save_policy(folder, follower.policy)
     write_safetensors(folder / GOAL_PRIOR, follower.goal_prior)
-    name = follower.embedder.name
-    kind, colon, path = name.partition(":")
-    place = str(Path(path).absolute()) if colon and Path(path).exists() else path
-    write_json_atomic(
-        folder / ABOUT,
-        {"embedder": f"{kind}{colon}{place}", "key": follower.embedder.key, "dims": follower.embedder.dims},
-    )
+    kind, path = split_name(follower.embedder.name)
+    place = str(Path(path).absolute()) if Path(path).exists() else path
+    name = f"{kind}:{place}" if kind else place
+    write_json_atomic(folder / ABOUT, {"embedder": name, "key": follower.embedder.key, "dims": follower.embedder.dims})
 
 
 def load_follower(folder: Path, embedder: Embedder | None = None, device: str = "cpu") -> Follower:
@@ -100,12 +105,19 @@ def load_follower(folder: Path, embedder: Embedder | None = None, device: str = 
     return Follower(policy, goal_prior, embedder)
 
 
-def episode_embeddings(embedder: Embedder, episode: Episode, cache: Path) -> NDArray[np.float16]:
-    """For each frame of an episode the embedding of the frames that end with it, float16 (T, G); the first ones, before which
-    there are too few, get the first that there is. Features of the video are computed once and kept in ``cache``.
+def episode_embeddings(
+    embedder: Embedder, episode: Episode, cache: Path, mirrored: bool = False
+) -> NDArray[np.float16]:
+    """For each frame of an episode the embedding of the frames that end with it, float16 (T, G); the first ones, and the first
+    ones after a cut, before which there are too few, get the first that there is. Where fewer frames than a window's lie
+    between two cuts, embeddings are of no use. mirrored: of the mirrored video. Features of the video are computed once and
+    kept in ``cache``.
 
     Raises ValueError for an episode that no video stands behind, or one that is shorter than a window.
     """
     if episode.video is None:
         raise ValueError(f"{episode.name}: no video to embed; load episodes with prior.episodes.load_episodes")
-    return embeddings_at(embedder, episode.video, episode.rows, cache)
+    cuts = np.maximum.accumulate(np.where(episode.first, np.arange(len(episode)), 0))
+    begins = np.where(cuts == 0, 0, episode.rows[cuts])  # before the first frame that is learnt there may be others
+    ends = np.maximum(episode.rows, begins + embedder.window - 1)
+    return embeddings_at(embedder, episode.video, ends, cache, mirrored=mirrored)

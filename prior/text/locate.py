@@ -16,6 +16,13 @@ def is_follower(folder: Path) -> bool:
     return False
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """An embedder's name -> its kind and what stands behind it. The kind is "" where a folder or file alone is named, as in
+    followers of before kinds were always written."""
+    kind, colon, rest = name.partition(":")
+    return (kind, rest) if colon and len(kind) > 1 else ("", name)  # one letter is a drive
+
+
 def embedder_of(folder: Path) -> tuple[str, str]:
     """The name of the embedder that a folder was trained with, and its key. Raises ValueError where it does not tell."""
     path = folder / ABOUT

@@ -31,8 +31,8 @@ from prior.published_files import load_into, read_weights
 from prior.text.cvae import GOAL_SIZE
 
 GOAL_LAYER = "net.mineclip_embed_linear."
-PREFIXES = ("", "policy.", "module.policy.")
-"""What published training scripts put before all names: nothing (released weights), or how they wrapped the policy."""
+LANDMARK = "net.final_ln.weight"
+"""A name that every policy has, by which is told what stands before all names."""
 
 Start = Literal["unchanged", "as_published"]
 
@@ -117,21 +117,23 @@ def _new_layer(hidden: int, goal_size: int, start: Start) -> Linear:
 
 
 def plain_names(tensors: Mapping[str, Tensor], source: Path | str) -> dict[str, Tensor]:
-    """The same tensors under the names of the published weights, whichever of PREFIXES stands before all of them.
+    """The same tensors under the names of the published weights, whatever stands before all of them: nothing, as released, or
+    how a training wrapped the policy, such as ``module.policy.`` or ``_orig_mod.``.
 
-    The published loader cuts off one of these anywhere in a name and skips what then fits nothing: weights that its own
-    training on one device wrote load as none at all, in silence. Here that is a ValueError.
+    The published loader cuts off one of a few prefixes anywhere in a name and skips what then fits nothing: weights that its
+    own training on one device wrote load as none at all, in silence. Here that is a ValueError.
     """
-    for prefix in PREFIXES:
-        if f"{prefix}net.final_ln.weight" in tensors:
-            other = [name for name in tensors if not name.startswith(prefix)]
-            if other:
-                raise ValueError(f"{source}: expected all names to begin with {prefix!r}, found {', '.join(other[:3])}")
-            return {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
-    raise ValueError(
-        f"{source} holds no policy: expected net.final_ln.weight, with one of the prefixes {', '.join(map(repr, PREFIXES))}; "
-        f"found {len(tensors)} tensors, such as {', '.join(sorted(tensors)[:3])}"
-    )
+    found = [name.removesuffix(LANDMARK) for name in tensors if name.endswith(LANDMARK)]
+    prefix = next((prefix for prefix in found if not prefix or prefix.endswith(".")), None)
+    if prefix is None:
+        raise ValueError(
+            f"{source} holds no policy: expected {LANDMARK}, perhaps with a prefix that all names have; found {len(tensors)} "
+            f"tensors, such as {', '.join(sorted(tensors)[:3])}"
+        )
+    other = [name for name in tensors if not name.startswith(prefix)]
+    if other:
+        raise ValueError(f"{source}: expected all names to begin with {prefix!r}, found {', '.join(other[:3])}")
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
 
 
 def load_goal_policy(

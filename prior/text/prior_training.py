@@ -7,6 +7,7 @@ pairs and a small network: seconds on a CPU, so nothing is resumed. The weights 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,20 +53,25 @@ class TextGoals:
 
 def train_goal_prior(
     pairs: TextGoals,
-    held: TextGoals,
+    held: TextGoals | None,
     training: GoalPriorTraining,
     report: Callable[[int, dict[str, float]], None] = lambda *_: None,
 ) -> tuple[GoalPrior, dict[str, float]]:
     """The prior and how it judges on ``held``: ``loss``, ``kl`` and ``error`` of :func:`prior_loss`, ``active_units``,
     ``cosine`` of goals at the latent's mean with the clips', and what a prior must beat to be of use: ``cosine_of_text``,
-    that of the texts' embeddings themselves, and ``cosine_of_others``, of the same goals with any clips."""
+    that of the texts' embeddings themselves, and ``cosine_of_others``, of the same goals with any clips. Where nothing is
+    held back it is judged on ``pairs``, and the last weights are kept.
+
+    Raises ValueError where the loss is not finite after an epoch.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         prior = GoalPrior(pairs.texts.shape[1], training.hidden, training.latent)
         texts, goals = torch.from_numpy(pairs.texts), torch.from_numpy(pairs.goals)
         batch = min(training.batch, len(texts))
         optimizer = torch.optim.AdamW(prior.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-        kept, found = copy.deepcopy(prior), _judge(prior, held, training)
+        judges = pairs if held is None else held
+        kept, found = copy.deepcopy(prior), _judge(prior, judges, training)
         for epoch in range(1, training.epochs + 1):
             prior.train()
             for rows in torch.randperm(len(texts))[: len(texts) // batch * batch].view(-1, batch):
@@ -73,8 +79,13 @@ def train_goal_prior(
                 loss = prior_loss(prior, goals[rows], texts[rows], kind=training.loss, beta=training.beta)
                 loss.total.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            judged = _judge(prior.eval(), held, training)
-            if judged["loss"] < found["loss"]:
+            judged = _judge(prior.eval(), judges, training)
+            if not math.isfinite(judged["loss"]):
+                raise ValueError(
+                    f"the prior from texts to goals: after epoch {epoch} of {training.epochs} its loss was {judged['loss']}, "
+                    f"expected a number. Are embeddings finite? Is the learning rate {training.learning_rate:g} too high?"
+                )
+            if held is None or judged["loss"] < found["loss"]:
                 kept, found = copy.deepcopy(prior), judged
             report(epoch, judged)
     return kept.eval(), found

@@ -12,7 +12,7 @@ import pytest
 from prior.text.embedding.load import load_embedder
 from prior.text.embedding.pairs import read_pairs
 from tests.pipeline.cluster_jobs import make_video
-from vpt_pipeline.train_clip import TrainClipConfig, main, train
+from vpt_pipeline.train_clip import TrainClipConfig, held_back_by, main, train
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_it_trains_on_what_the_game_wrote_down_and_goes_on(
     assert (
         "broken.mp4: expected a video file" in said and "40 clips of 4 videos, 2 videos with 20 clips held back" in said
     )
-    assert "of 20 texts" in said and "(chance: 25%;" in said
+    assert "of 20 texts" in said and "(at best, as some say the same: 70%; chance: 25%;" in said
     pairs = read_pairs(tmp_path / "clip" / "pairs.jsonl")
     assert len(pairs) == 60 and {"pickup dirt", "task logs", "task dirt"} == {pair.kind for pair in pairs}
     embedder = load_embedder(tmp_path / "clip")
@@ -71,6 +71,26 @@ def test_pairs_of_ones_own_and_minutes(play: Path, tmp_path: Path) -> None:
     metrics = train(config)
     assert np.isfinite(metrics["loss"]) and "validation_loss" not in metrics, "one video: nothing to hold back"
     assert len((tmp_path / "clip" / "metrics.jsonl").read_text().splitlines()) == 20
+
+
+def test_nothing_is_told_of_kinds_that_are_not_known(
+    play: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        json.dumps({"video": str(play / f"r{number}.mp4"), "start": start, "frames": 6, "texts": [f"at {start}"]})
+        for number in range(2)
+        for start in range(0, 48, 6)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    config = TrainClipConfig(
+        pairs=(tmp_path / "pairs.jsonl",), out=tmp_path / "clip", preset="debug", steps=1, batch=4, cache=play / "cache",
+        device="cpu",
+    )  # fmt: skip
+    assert main(config) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of 8 texts" in said and "of their kind" not in said and "the kind of each" not in said
+    (unseen,) = held_back_by(tmp_path / "clip")
+    assert unseen == (play / "r0.mp4").resolve()
 
 
 def test_what_cannot_be_trained_on(play: Path, tmp_path: Path) -> None:

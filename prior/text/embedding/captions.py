@@ -8,6 +8,7 @@ ways; one without events by the task alone. All choices follow from a seed and t
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def deeds_of(events: Iterable[Mapping[str, Any]], frames: int) -> list[Deed]:
 
     Raises ValueError for an event without its tick or type.
     """
-    begun: dict[tuple[int, ...], int] = {}
+    punched: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     deeds = []
     for event in events:
         if "tick" not in event or "type" not in event:
@@ -54,10 +55,9 @@ def deeds_of(events: Iterable[Mapping[str, Any]], frames: int) -> list[Deed]:
         tick, what = int(event["tick"]), str(event["type"])
         place = tuple(event.get("pos", ()))
         if what == "punch":
-            begun.setdefault(place, tick)
+            punched[place].append(tick)
         elif what == "dig":
-            begin = begun.pop(place, tick)
-            begin = begin if tick - begin <= _LONGEST_DIG else tick
+            begin = min((punch for punch in punched.pop(place, ()) if tick - punch <= _LONGEST_DIG), default=tick)
             deeds.append(Deed(min(begin, tick - _BEFORE), tick + _AFTER, "dig", str(event.get("node", ""))))
         elif what in _AT_ONCE and not event.get("own"):  # own: one's own thing, thrown away and taken up again
             deeds.append(Deed(tick - _BEFORE, tick + _AFTER, what, str(event.get(_AT_ONCE[what], ""))))

@@ -9,12 +9,14 @@ Shape suffixes: B clips, S frames looked at of each, L frames of a clip.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prior.text.embedding.judging import balanced
 from prior.text.embedding.pairs import TextClip
 from prior.text.embedding.small_clip import SmallClipConfig
 
@@ -24,7 +26,7 @@ class Film:
     """A video's frames uint8 (T, H, W, 3) as the model wants them, memory-mapped, and clips of it. player: who played what, so
     that recordings of every kind are held back."""
 
-    name: str
+    video: Path
     player: str
     images: NDArray[np.uint8]
     clips: tuple[TextClip, ...]
@@ -40,12 +42,6 @@ class ClipBatch:
     places: NDArray[np.int64]
     texts: tuple[str, ...]
     kinds: tuple[str, ...]
-
-    def parts(self, size: int) -> Iterator[ClipBatch]:
-        """The same clips, up to so many at a time."""
-        for start in range(0, len(self.texts), size):
-            part = slice(start, start + size)
-            yield ClipBatch(self.before[part], self.now[part], self.places, self.texts[part], self.kinds[part])
 
 
 class ClipLoader:
@@ -70,7 +66,7 @@ class ClipLoader:
         for film in films:
             if len(film.images) < self.length:
                 raise ValueError(
-                    f"{film.name}: {len(film.images)} frames, expected at least the {self.length} of a clip; leave it out"
+                    f"{film.video}: {len(film.images)} frames, expected at least the {self.length} of a clip; leave it out"
                 )
         self._clips = [(number, clip) for number, film in enumerate(films) for clip in film.clips]
         if not 2 <= batch <= len(self._clips):
@@ -94,27 +90,27 @@ class ClipLoader:
         places = np.sort(rng.choice(np.arange(1, self.length), self.sampled, replace=False))
         return self._batch(order[part * self.batch : (part + 1) * self.batch], places, rng)
 
-    def some(self, count: int, seed: int = 0) -> ClipBatch:
-        """So many clips (or all) as they are, with their plainest texts, all frames: to judge by.
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many clips there are of each kind."""
+        return Counter(clip.kind for _, clip in self._clips)
 
-        As many of each kind as can be: by chance most would be of the commonest, which one text fits as well as another.
+    def some(self, count: int, size: int, seed: int = 0, without: Collection[str] = ()) -> Iterator[ClipBatch]:
+        """So many clips (or all) as they are, with their plainest texts, all frames, up to ``size`` at a time: to judge by.
+
+        As many of each kind as can be, see :func:`prior.text.embedding.judging.balanced`. without: kinds to leave out.
         """
-        drawn = np.random.default_rng(seed).permutation(len(self))
-        kinds = Counter[str]()
-        place = np.zeros(len(self), np.int64)
-        for row in drawn:
-            kind = self._clips[row][1].kind
-            place[row] = kinds[kind]
-            kinds[kind] += 1
-        rows = drawn[np.argsort(place[drawn], kind="stable")][:count]
-        return self._batch(np.sort(rows), np.arange(1, self.length), None)
+        rows = balanced([clip.kind for _, clip in self._clips], np.random.default_rng(seed))
+        chosen = np.sort([row for row in rows if self._clips[row][1].kind not in without][:count])
+        for start in range(0, len(chosen), size):
+            yield self._batch(chosen[start : start + size], np.arange(1, self.length), None)
 
     def _batch(self, rows: NDArray[np.int64], places: NDArray[np.int64], rng: np.random.Generator | None) -> ClipBatch:
         before, now, texts, kinds = [], [], [], []
         for row in rows:
             film, clip = self._clips[row]
             images = self.films[film].images
-            begin, text = self._window(clip, len(images), rng), clip.texts[0]
+            begin, text = clip.window(self.length, len(images), rng), clip.texts[0]
             mirrored = False
             if rng is not None:
                 text = clip.texts[int(rng.integers(len(clip.texts)))]
@@ -127,9 +123,3 @@ class ClipLoader:
             texts.append(text)
             kinds.append(clip.kind)
         return ClipBatch(np.stack(before), np.stack(now), places, tuple(texts), tuple(kinds))
-
-    def _window(self, clip: TextClip, total: int, rng: np.random.Generator | None) -> int:
-        """Where in a video of so many frames the clip's window begins."""
-        spare = clip.frames - self.length
-        ahead = spare // 2 if rng is None or spare < 0 else int(rng.integers(spare + 1))
-        return min(max(clip.start + ahead, 0), total - self.length)

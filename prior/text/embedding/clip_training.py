@@ -30,12 +30,16 @@ from prior.nn.precision import Precision, uses_bfloat16
 from prior.text.embedding.clip_data import ClipBatch, ClipLoader
 from prior.text.embedding.clip_modules import open_clip
 from prior.text.embedding.embedder import colours, with_change
-from prior.text.embedding.judging import Retrieval, judge
+from prior.text.embedding.judging import Retrieval, judge_draws
 from prior.text.embedding.small_clip import MEAN, STD, SmallClip
 
 MOST_SCALE = math.log(100)
 JUDGED = 50
 """Clips among which a text is to find its own."""
+MOST_JUDGED = 1000
+"""Clips held back of which those are drawn, many times."""
+FEWEST = 20
+"""Clips of a kind that are to be trained on before it is judged by."""
 CENTRED = 256
 """Clips trained on, as many of each kind as can be, of which the middle is taken."""
 
@@ -190,32 +194,49 @@ class ClipTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Loss and retrieval of what is held back, with the weights that would be kept."""
+        """Loss and retrieval of what is held back, with the weights that would be kept. The loss is of embeddings as they are
+        trained: their scale has not been learnt for those that count from the middle, by which texts find clips in use."""
         assert self.validation is not None
-        network, held = self.finished(), self.validation
+        network, held = self.averaged(), self.validation
         losses = []
         for step in range(held.steps_an_epoch):
             clips, texts = self.embeddings(network, held.draw(step))
             losses.append(float(self.loss(clips, texts, network.logit_scale.exp())))
         metrics = {"validation_loss": float(np.mean(losses))}
         if len(held) > 5:
-            found = self.retrieval(network, held)
-            metrics |= {f"validation_{name}": float(value) for name, value in asdict(found).items()}
+            found = asdict(self.retrieval(self.finished(), held))
+            metrics |= {f"validation_{name}": float(value) for name, value in found.items() if value is not None}
         return metrics
+
+    def rare_kinds(self) -> list[str]:
+        """Kinds held back of which too few clips are trained on to judge by them: none if hardly any clip would be left."""
+        assert self.validation is not None
+        trained, held = self.loader.kinds, self.validation.kinds
+        rare = [kind for kind in sorted(held) if kind and trained[kind] < FEWEST]
+        return rare if len(self.validation) - sum(held[kind] for kind in rare) > 5 else []
 
     @torch.no_grad()
     def retrieval(self, network: SmallClip, held: ClipLoader, clips: int = JUDGED) -> Retrieval:
-        """How well texts find their clips among so many of those held back."""
-        batch = held.some(clips)
-        video, texts = (part.cpu().numpy() for part in self.embeddings(network, batch))
-        return judge(texts, video, batch.kinds)
+        """How well texts find their clips among so many of those held back, on the average of many draws."""
+        batches = list[tuple[Tensor, Tensor]]()
+        kinds, said = list[str](), list[str]()
+        for part in held.some(MOST_JUDGED, self.training.batch, without=self.rare_kinds()):
+            batches.append(self.embeddings(network, part))
+            kinds += part.kinds
+            said += part.texts
+        video, texts = (torch.cat(side).cpu().numpy() for side in zip(*batches, strict=True))
+        return judge_draws(texts, video, kinds, said, clips)
 
-    def finished(self) -> SmallClip:
-        """A copy of the network with the weights that are kept, which counts from the middle of what it was trained on."""
+    def averaged(self) -> SmallClip:
+        """A copy of the network with the weights that are kept."""
         network = copy.deepcopy(self.network)
         self.average.copy_to(network.parameters())
-        network.eval()
+        return network.eval()
+
+    def finished(self) -> SmallClip:
+        """:meth:`averaged`, which counts from the middle of what it was trained on."""
+        network = self.averaged()
         with torch.no_grad():
-            parts = [self._embedded(network, part) for part in self.loader.some(CENTRED).parts(self.training.batch)]
+            parts = [self._embedded(network, part) for part in self.loader.some(CENTRED, self.training.batch)]
             network.centre(*(torch.cat(side) for side in zip(*parts, strict=True)))
         return network

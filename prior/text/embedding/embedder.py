@@ -29,7 +29,8 @@ Floats = NDArray[np.float32]
 
 class Embedder(Protocol):
     """name: how it was asked for. key: tells spaces apart: embeddings of different keys must not be compared.
-    dims: D; feature_dims: F; shape: how it wants its frames; window: L, the frames of a clip."""
+    dims: D; feature_dims: F; shape: how it wants its frames; window: L, the frames of a clip. normalised: embeddings are of
+    length 1."""
 
     name: str
     key: str
@@ -37,6 +38,7 @@ class Embedder(Protocol):
     feature_dims: int
     shape: InputShape
     window: int
+    normalised: bool
 
     def frame_features(self, frames: Frames, before: Frames | None = None) -> Floats:
         """RGB frames uint8 (T, H, W, 3) of any size -> (T, F). before: the frame (H, W, 3) that they follow, if any."""

@@ -24,23 +24,26 @@ VERSION = 1
 _BLOCK = 128
 
 
-def video_features(embedder: Embedder, video: Path, cache: Path) -> NDArray[np.float16]:
-    """Every frame's features (T, F) at the embedder's rate, memory-mapped; made now if ``cache`` has them not.
+def video_features(embedder: Embedder, video: Path, cache: Path, mirrored: bool = False) -> NDArray[np.float16]:
+    """Every frame's features (T, F) at the embedder's rate, memory-mapped; made now if ``cache`` has them not. mirrored: as if
+    left were right.
 
     Raises ValueError if no frame can be decoded.
     """
-    key = f"{sha256_file(video)} {embedder.key} {embedder.shape} features v{VERSION}"
+    key = f"{sha256_file(video)} {embedder.key} {embedder.shape} features v{VERSION}{' mirrored' if mirrored else ''}"
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
-    folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, cache, fresh))
+    folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, cache, fresh, mirrored))
     features: NDArray[np.float16] = np.load(folder / "features.npy", mmap_mode="r")
     return features
 
 
-def _write(embedder: Embedder, video: Path, cache: Path, folder: Path) -> None:
+def _write(embedder: Embedder, video: Path, cache: Path, folder: Path, mirrored: bool) -> None:
     found: list[NDArray[np.float16]] = []
     before: NDArray[np.uint8] | None = None
     problems: list[str] = []
     for frames in _blocks(video, embedder.shape, cache, problems):
+        if mirrored:
+            frames = frames[:, :, ::-1]
         found.append(embedder.frame_features(frames, before).astype(np.float16))
         before = frames[-1]
     np.save(folder / "features.npy", np.concatenate(found))
@@ -90,15 +93,15 @@ def window_embeddings(embedder: Embedder, features: NDArray[np.floating], step: 
 
 
 def embeddings_at(
-    embedder: Embedder, video: Path, rows: NDArray[np.int64], cache: Path, rate: int = 0
+    embedder: Embedder, video: Path, rows: NDArray[np.int64], cache: Path, rate: int = 0, mirrored: bool = False
 ) -> NDArray[np.float16]:
     """For each of some frames of a video, counted at ``rate`` a second (0: the embedder's), the embedding of the window that
     ends with it, (T, D); the first ones, before which there are too few, get the first that there is. Features are kept in
-    ``cache``.
+    ``cache``. mirrored: of the mirrored video.
 
     Raises ValueError for a video that cannot be read, or is shorter than a window.
     """
-    features = video_features(embedder, video, cache)
+    features = video_features(embedder, video, cache, mirrored)
     try:
         windows = window_embeddings(embedder, features)
     except ValueError as error:

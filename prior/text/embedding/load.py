@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from prior.text.embedding.embedder import TorchEmbedder
+from prior.text.locate import split_name
 
 KINDS = ("mineclip", "steve1", "open_clip", "clip")
 _FORMS = "mineclip:PATH/attn.pth, steve1:PATH/attn.pth, open_clip:MODEL[/TAG or PATH], or a folder of `vpt train-clip`"
@@ -18,9 +19,9 @@ def load_embedder(name: str | Path, device: str = "cpu") -> TorchEmbedder:
     Raises ValueError for anything else; a kind that is nearly right is answered with the right one.
     """
     text = str(name)
-    kind, colon, rest = text.partition(":")
-    if not colon or (len(kind) == 1 and kind not in KINDS):  # no kind, or a drive
-        kind, rest = "clip", text
+    kind, rest = split_name(text)
+    if not kind:
+        kind = "clip"
         if Path(text).is_file():
             kind = "mineclip"
         elif not Path(text).is_dir():

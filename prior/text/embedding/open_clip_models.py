@@ -57,7 +57,9 @@ def open_clip_embedder(name: str, device: str = "cpu") -> TorchEmbedder:
     if weights and not Path(weights).is_file():
         tags = package.list_pretrained_tags_by_model(model_name)
         _known(weights, tags, f"{name}: there is no such file, and for {model_name} open_clip has no weights")
-    elif not weights:
+    elif weights:
+        name = f"{PREFIX}{model_name}/{Path(weights).absolute()}"  # which holds wherever it is asked for
+    else:
         warnings.warn(f"{name}: without weights this model knows nothing; give {name}/TAG or {name}/FILE", stacklevel=2)
     try:
         model = package.create_model(model_name, weights or None, device=device, pretrained_text=False)

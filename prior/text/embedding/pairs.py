@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.files import atomic_path
 
 
@@ -39,6 +41,26 @@ class TextClip:
                 f"{self.video}: the clip at frame {self.start} has an empty text or none; give one, or leave it out"
             )
 
+    def window(self, length: int, total: int, rng: np.random.Generator | None = None) -> int:
+        """Where the ``length`` frames begin that stand for the clip in a video of ``total``: in the middle of a longer clip, or
+        with ``rng`` somewhere in it, and around a shorter one. See :meth:`lies_in`."""
+        spare = self.frames - length
+        ahead = spare // 2 if rng is None or spare < 0 else int(rng.integers(spare + 1))
+        return min(max(self.start + ahead, 0), total - length)
+
+    def lies_in(self, length: int, total: int) -> bool:
+        """Whether a video of ``total`` frames has the clip, or of a longer one ``length`` frames, and is so long itself."""
+        return length <= total and self.start + min(self.frames, length) <= total
+
+
+def by_video(clips: Iterable[TextClip]) -> dict[Path, list[TextClip]]:
+    """Clips by their videos, in the order of the paths. A video that has two paths is one, under that of its first clip: it is
+    not to be trained on under one and held back under the other."""
+    found: dict[Path, list[TextClip]] = {}
+    for clip in clips:
+        found.setdefault(clip.video.resolve(), []).append(clip)
+    return {told[0].video: told for told in sorted(found.values(), key=lambda told: told[0].video)}
+
 
 def write_pairs(path: Path, clips: Iterable[TextClip]) -> None:
     """Write a file of pairs, whole or not at all."""
@@ -49,10 +71,21 @@ def write_pairs(path: Path, clips: Iterable[TextClip]) -> None:
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def read_utf8(path: Path) -> str:
+    """A file's text, without a mark at its beginning. Raises ValueError, naming the file, where it is none in UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected text in UTF-8, found byte {error.object[error.start]:#04x} at {error.start}; save it as UTF-8"
+        ) from error
+
+
 def read_pairs(path: Path) -> list[TextClip]:
-    """Raises ValueError that names the line where it is no pair, or its video does not exist."""
+    """Raises ValueError that names the line where it is no pair, or its video does not exist, and the file where it is no text
+    in UTF-8."""
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -1,8 +1,8 @@
 """Nearest clips to a text, among any number, with FAISS: how STEVE-1 found videos for texts that nobody had labelled.
 
 Lifshitz et al. 2023 (arXiv 2306.00937): texts without clips were matched to play by MineCLIP's similarity. The
-search here is exact (``IndexFlatIP`` over embeddings of length 1); windows that slide over one video are near-copies of their
-neighbours, so that of those closer than ``apart`` frames only the best counts.
+search here is exact (``IndexFlatIP`` over embeddings brought to length 1); windows that slide over one video are near-copies of
+their neighbours, so that of those closer than ``apart`` frames only the best counts.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ClipIndex:
         self._videos.append(video)
         self._video_of += [len(self._videos) - 1] * len(starts)
         self._start_of += [int(start) for start in starts]
-        self._index.add(np.ascontiguousarray(embeddings, np.float32))
+        self._index.add(_unit(embeddings))
 
     def nearest_to_texts(self, texts: Sequence[str], count: int = 5, apart: int = 16) -> list[list[ClipMatch]]:
         """For each text up to ``count`` clips, the most similar first."""
@@ -91,7 +91,7 @@ class ClipIndex:
     def _search(self, embeddings: Floats, asked: int, apart: int) -> list[list[ClipMatch]]:
         if not asked:
             return [[] for _ in embeddings]
-        similarities, rows = self._index.search(np.ascontiguousarray(embeddings, np.float32), asked)
+        similarities, rows = self._index.search(_unit(embeddings), asked)
         found = []
         for values, row in zip(similarities, rows, strict=True):
             kept: list[ClipMatch] = []
@@ -101,3 +101,9 @@ class ClipIndex:
                     kept.append(ClipMatch(video, start, float(similarity)))
             found.append(kept)
         return found
+
+
+def _unit(embeddings: Floats) -> Floats:
+    """The same at length 1, which not all embedders give."""
+    rows = np.asarray(embeddings, np.float32)
+    return np.ascontiguousarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -171,8 +171,9 @@ def load_clip(folder: Path, device: str = "cpu") -> SmallClip:
 
 
 def clip_embedder(folder: Path, device: str = "cpu") -> TorchEmbedder:
-    """The :class:`Embedder` of a folder of `vpt train-clip`."""
-    return embedder_of(load_clip(folder, device), str(folder), f"clip {sha256_file(folder / WEIGHTS)}", device)
+    """The :class:`Embedder` of a folder of `vpt train-clip`; its name holds wherever it is asked for."""
+    network, key = load_clip(folder, device), f"clip {sha256_file(folder / WEIGHTS)}"
+    return embedder_of(network, f"clip:{folder.absolute()}", key, device)
 
 
 def embedder_of(network: SmallClip, name: str, key: str, device: str = "cpu") -> TorchEmbedder:

@@ -12,16 +12,19 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prior.text.embedding.pairs import TextClip
+from prior.text.embedding.pairs import TextClip, read_utf8
 
 _TIMES = re.compile(r"(?:(\d+):)?(\d+):(\d+)[.,](\d+)\s*-->\s*(?:(\d+):)?(\d+):(\d+)[.,](\d+)")
 _MARKS = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 SUFFIXES = (".json", ".srt", ".vtt")
+_ROLLING_MS = 100
+"""A block that shows the line before again follows it at once."""
 _SILENCE_MS = 5000
 """What is said before and after a longer one is not one text."""
 
@@ -41,27 +44,43 @@ def read_transcript(path: Path) -> list[Line]:
         raise ValueError(
             f"{path}: expected a transcript as {', '.join(SUFFIXES)}, found {path.suffix or 'no suffix'}; convert it"
         )
-    text = path.read_text(encoding="utf-8-sig")
-    lines = _json_lines(path, text) if path.suffix == ".json" else _subtitles(text)
+    text = read_utf8(path)
+    lines = _json_lines(path, text) if path.suffix == ".json" else _subtitles(text, path.suffix == ".vtt")
     if not lines:
         raise ValueError(f"{path}: found no lines with times in it; is it a transcript, and whole?")
     return sorted(lines, key=lambda line: line.start_ms)
 
 
-def _subtitles(text: str) -> list[Line]:
-    """Of SubRip or WebVTT: blocks, each with a line of times; what is before it (numbers, names) is left out."""
-    lines = []
-    for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
+def _subtitles(text: str, webvtt: bool) -> list[Line]:
+    """Of SubRip or WebVTT: blocks, each with a line of times; what is before it (numbers, names) is left out.
+
+    webvtt: a line of spaces ends no block, as YouTube's begin with one. Its lines roll: a block shows the last line of the one
+    before again, which was said once.
+    """
+    lines: list[Line] = []
+    shown: list[str] = []
+    until = 0
+    for block in re.split(r"\n\n" if webvtt else r"\n\s*\n", text.replace("\r\n", "\n")):
         rows = block.split("\n")
-        for number, row in enumerate(rows):
-            if match := _TIMES.search(row):
-                times = [int(part or 0) for part in match.groups()[:3]] + [int(match[4].ljust(3, "0")[:3])]
-                until = [int(part or 0) for part in match.groups()[4:7]] + [int(match[8].ljust(3, "0")[:3])]
-                said = " ".join(_MARKS.sub("", " ".join(rows[number + 1 :])).split())
-                if said:
-                    lines.append(Line(_ms(times), _ms(until), said))
-                break
+        timed = [number for number, row in enumerate(rows) if _TIMES.search(row)]
+        for number, end in pairwise([*timed, len(rows)]):
+            match = _TIMES.search(rows[number])
+            assert match is not None
+            begin = _ms([int(part or 0) for part in match.groups()[:3]] + [int(match[4].ljust(3, "0")[:3])])
+            plain = [" ".join(_MARKS.sub("", row).split()) for row in rows[number + 1 : end]]
+            said = [row for row in plain if row]
+            again = _rolled(shown, said) if begin - until <= _ROLLING_MS else 0
+            until = _ms([int(part or 0) for part in match.groups()[4:7]] + [int(match[8].ljust(3, "0")[:3])])
+            if said[again:]:
+                lines.append(Line(begin, until, " ".join(said[again:])))
+            shown = said
     return lines
+
+
+def _rolled(shown: list[str], said: list[str]) -> int:
+    """How many of the first rows are the last that were shown before."""
+    most = min(len(shown), len(said))
+    return max((count for count in range(1, most + 1) if said[:count] == shown[-count:]), default=0)
 
 
 def _ms(parts: list[int]) -> int:
@@ -111,10 +130,14 @@ def keyword_clips(
     words: least and most words of a text, fewer where nothing more is said; seconds: of a clip; both drawn anew for each. A
     keyword inside the text before it begins no text of its own. Each clip's kind is its keyword.
     """
-    if not keywords or words[0] < 1 or words[0] > words[1] or not 0 < seconds[0] <= seconds[1]:
-        raise ValueError(
-            f"expected keywords and ranges that rise from above 0, got {sorted(keywords)}, {words}, {seconds}"
-        )
+    if (
+        not keywords
+        or isinstance(keywords, str)
+        or words[0] < 1
+        or words[0] > words[1]
+        or not 0 < seconds[0] <= seconds[1]
+    ):
+        raise ValueError(f"expected keywords and ranges that rise from above 0, got {keywords!r}, {words}, {seconds}")
     said, rng, clips, free = _words_of(lines), np.random.default_rng(seed), list[TextClip](), 0
     patterns = {key: [part.lower() for part in key.split()] for key in keywords}
     for place in range(len(said)):

@@ -82,5 +82,5 @@ def coloured_films(count: int, size: tuple[int, int] = (24, 32), clips: int = 8,
             images[clip * length : (clip + 1) * length, 4:20, 6:26] = COLOURS[name]
             texts = (f"a {name} box", f"the player sees something {name}", f"{name}")
             told.append(TextClip(Path(f"f{number}.mp4"), clip * length, length, texts, name))
-        films.append(Film(f"f{number}", "", images, tuple(told)))
+        films.append(Film(Path(f"f{number}.mp4"), "", images, tuple(told)))
     return films

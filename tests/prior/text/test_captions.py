@@ -12,7 +12,7 @@ import pytest
 from data.recording import Recording
 from prior.text.embedding.caption_words import gerund, tell, thing_of, third_person
 from prior.text.embedding.captions import caption, deeds_of
-from prior.text.embedding.pairs import TextClip, read_pairs, write_pairs
+from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.transcripts import keyword_clips, read_transcript
 
 EVENTS = [
@@ -50,6 +50,13 @@ def test_each_clip_is_told_by_what_happens_in_it(tmp_path: Path) -> None:
     assert told[48][-1] == "chop down trees and collect the logs", "and by the task"
     deeds = deeds_of(EVENTS, 160)
     assert [(deed.begin, deed.end, deed.deed) for deed in deeds] == [(40, 64, "dig"), (82, 94, "pickup")]
+
+
+def test_a_dig_begins_with_the_first_punch_that_is_not_too_old() -> None:
+    punches = [{"type": "punch", "pos": [1, 2, 3], "tick": tick} for tick in (10, 260, 280)]
+    dig = {"type": "dig", "node": "default:dirt", "pos": [1, 2, 3], "tick": 300}
+    (deed,) = deeds_of([*punches, dig], 400)
+    assert deed.begin == 260
 
 
 def test_texts_vary_with_seed_and_name_alone(tmp_path: Path) -> None:
@@ -118,6 +125,47 @@ def test_transcripts_of_three_kinds_say_the_same(tmp_path: Path) -> None:
             read_transcript(tmp_path / name)
 
 
+ROLLING = """WEBVTT
+Kind: captions
+
+00:00:00.000 --> 00:00:02.000 align:start position:0%
+~
+lets<00:00:00.500><c> chop</c><00:00:01.000><c> a</c><c> tree</c>
+
+00:00:02.000 --> 00:00:02.010 align:start position:0%
+lets chop a tree
+~
+
+00:00:02.010 --> 00:00:04.000 align:start position:0%
+lets chop a tree
+and<00:00:02.500><c> dig</c>
+
+00:00:04.000 --> 00:00:04.010 align:start position:0%
+and dig
+~
+
+00:00:09.000 --> 00:00:10.000
+and dig
+""".replace("~", " ")
+
+
+def test_lines_that_roll_are_said_once(tmp_path: Path) -> None:
+    (tmp_path / "a.vtt").write_text(ROLLING)
+    lines = read_transcript(tmp_path / "a.vtt")
+    assert [(line.start_ms, line.end_ms, line.text) for line in lines] == [
+        (0, 2000, "lets chop a tree"), (2010, 4000, "and dig"), (9000, 10000, "and dig"),
+    ]  # fmt: skip
+
+
+def test_texts_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_bytes(SRT.replace("first", "d\u00e9j\u00e0").encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.srt: expected text in UTF-8, found byte 0xe9"):
+        read_transcript(tmp_path / "a.srt")
+    (tmp_path / "p.jsonl").write_bytes(b'{"texts": ["d\xe9"]}')
+    with pytest.raises(ValueError, match=r"p\.jsonl: expected text in UTF-8, found byte 0xe9 at 13"):
+        read_pairs(tmp_path / "p.jsonl")
+
+
 def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text(SRT)
     lines, video = read_transcript(tmp_path / "a.srt"), tmp_path / "a.mp4"
@@ -137,6 +185,28 @@ def test_clips_lie_around_the_words_that_matter(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="expected keywords and ranges"):
         keyword_clips(video, lines, [], 1400)
+    with pytest.raises(ValueError, match=r"expected keywords and ranges .* got 'a tree'"):
+        keyword_clips(video, lines, "a tree", 1400)
+
+
+def test_a_clip_has_one_window_whoever_asks() -> None:
+    long, short = (TextClip(Path("a.mp4"), 50, frames, ("dig",)) for frames in (40, 6))
+    assert long.window(16, 100) == 62 and short.window(16, 100) == 45, "in the middle, and around it"
+    assert short.window(16, 58) == 42 and TextClip(Path("a.mp4"), 0, 6, ("dig",)).window(16, 58) == 0, (
+        "inside the video"
+    )
+    drawn = {long.window(16, 100, np.random.default_rng(seed)) for seed in range(200)}
+    assert drawn == set(range(50, 75))
+    assert long.lies_in(16, 66) and not long.lies_in(16, 65) and short.lies_in(16, 56) and not short.lies_in(16, 55)
+    assert not TextClip(Path("a.mp4"), 0, 6, ("dig",)).lies_in(16, 15), "there is no window"
+
+
+def test_a_film_under_two_paths_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    paths = (tmp_path / "b.mp4", tmp_path / "a.mp4", tmp_path / "sets" / ".." / "b.mp4", tmp_path / "A.mp4")
+    found = by_video(TextClip(path, 0, 16, ("dig",)) for path in paths)
+    assert {video: len(clips) for video, clips in found.items()} == {tmp_path / "A.mp4": 1, tmp_path / "b.mp4": 3}
 
 
 def test_pairs_are_lines_that_people_can_edit(tmp_path: Path) -> None:

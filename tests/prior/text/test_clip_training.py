@@ -13,7 +13,7 @@ import torch
 from prior.nn.precision import Precision
 from prior.text.embedding.clip_data import ClipLoader, Film
 from prior.text.embedding.clip_training import ClipTrainer, ClipTraining
-from prior.text.embedding.judging import judge
+from prior.text.embedding.judging import balanced, judge, judge_draws
 from prior.text.embedding.small_clip import SmallClip, embedder_of, preset
 from tests.prior.text.clips import COLOURS, coloured_films
 
@@ -80,20 +80,51 @@ def test_a_step_sees_what_seed_and_step_say() -> None:
     seen = [text for step in range(4) for text in one.draw(step).kinds]
     assert len(seen) == 32 and sorted(seen) == sorted(clip.kind for film in films for clip in film.clips)
     loader = ClipLoader(films, CONFIG, 8)
-    batch = loader.some(8)
-    assert np.array_equal(batch.before[:, 1:], batch.now[:, :-1])
-    assert sorted(loader.some(99).kinds) == sorted(seen)
+    batch, *more = loader.some(8, 8)
+    assert not more and np.array_equal(batch.before[:, 1:], batch.now[:, :-1])
+    assert sorted(kind for part in loader.some(99, 8) for kind in part.kinds) == sorted(seen)
     with pytest.raises(ValueError, match="a batch of 99 of 32 clips"):
         ClipLoader(films, CONFIG, 99)
-    with pytest.raises(ValueError, match="f0: 4 frames, expected at least the 6"):
+    with pytest.raises(ValueError, match=r"f0\.mp4: 4 frames, expected at least the 6"):
         ClipLoader([replace(films[0], images=films[0].images[:4])], CONFIG, 4)
 
 
 def test_judged_are_as_many_of_each_kind_as_can_be() -> None:
     films = coloured_films(6)
     rare = replace(films[0], clips=tuple(replace(clip, kind="rare") for clip in films[0].clips[:2]))
-    kinds = Counter(ClipLoader([rare, *films[1:]], CONFIG, 8).some(14).kinds)
+    loader = ClipLoader([rare, *films[1:]], CONFIG, 8)
+    kinds = Counter(kind for part in loader.some(14, 8) for kind in part.kinds)
     assert kinds.pop("rare") == 2 and max(kinds.values()) - min(kinds.values()) <= 1, kinds
+    assert "rare" not in {kind for part in loader.some(99, 8, without=["rare"]) for kind in part.kinds}
+    rows = balanced(["a"] * 30 + [""] * 10, np.random.default_rng(0))
+    assert len(rows) == 40 and set(rows[:11]) > set(range(30, 40)), "each unknown kind is its own"
+
+
+def test_the_loss_held_back_is_that_of_training(tmp_path: Path) -> None:
+    films = coloured_films(4)
+    last: dict[str, float] = {}
+    alone = replace(TRAINING, steps=1, batch=32, sampled=0, learning_rate=1e-9, average=0.0, augment=False)
+    torch.manual_seed(0)
+    loader = ClipLoader(films, CONFIG, 32)
+    network = SmallClip(CONFIG)
+    ClipTrainer(tmp_path, network, replace(alone, precision="float32"), loader, loader).run(
+        lambda _, metrics: last.update(metrics)
+    )
+    assert abs(last["validation_loss"] - last["loss"]) < 1e-3, last
+
+
+def test_kinds_hardly_trained_on_are_not_judged_by(tmp_path: Path) -> None:
+    films = coloured_films(16)
+    odd = replace(films[12], clips=tuple(replace(clip, kind="odd") for clip in films[12].clips[:3]))
+    run = trainer(tmp_path, films[:12], TRAINING, [odd, *films[13:]])
+    trained = run.loader.kinds
+    assert run.rare_kinds() == sorted({"odd"} | {kind for kind in trained if trained[kind] < 20})
+    assert run.validation is not None
+    assert run.retrieval(run.network, run.validation).clips == sum(
+        count for kind, count in run.validation.kinds.items() if kind not in run.rare_kinds()
+    )
+    few = trainer(tmp_path / "few", films[:1], TRAINING, [odd, films[13]])
+    assert few.rare_kinds() == [], "there would be none to judge by"
 
 
 def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
@@ -109,5 +140,19 @@ def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
     by_kind = np.eye(16, dtype=np.float32)[[int(kind) for kind in kinds]]
     assert judge(by_kind, by_kind, kinds).same_kind == 1 and judge(by_kind, by_kind, kinds).by_kind == 0.5
     assert judge(clips[:20], clips[:20], ["a"] * 10 + [str(number) for number in range(10)]).by_kind == 0.75
+    unknown = judge(clips, clips, [""] * 40)
+    assert (unknown.recall, unknown.ceiling) == (1, 1) and unknown.by_kind is unknown.same_kind is None
+    some = judge(by_kind, by_kind, ["0", *[""] * 3] * 10)
+    assert (some.same_kind, some.same_kind_chance, some.by_kind) == (1, 0.25, 0.5), "of those whose kind is known"
+    assert judge(clips, clips, kinds, ["dig"] * 20 + kinds[:20]).ceiling == (20 * 5 / 20 + 20) / 40
+    one, many = (judge_draws(clips, np.roll(clips, 1, 0), kinds, kinds, 20, draws) for draws in (1, 200))
+    assert (
+        many.clips == 20
+        and one.recall != many.recall
+        and many == judge_draws(clips, np.roll(clips, 1, 0), kinds, kinds, 20)
+    )
+    assert many.ceiling == many.by_kind == 1 and judge_draws(clips, clips, kinds, kinds, 99) == judge(
+        clips, clips, kinds, kinds
+    )
     with pytest.raises(ValueError, match="3 clips to judge by"):
         judge(clips[:3], clips[:3], kinds[:3])

@@ -40,6 +40,9 @@ def test_what_is_not_there_is_told_of(video: Path, tmp_path: Path) -> None:
         frames_until(video, 0.7, 16, 20)
     with pytest.raises(ValueError, match=r"it is 4 seconds long; there is no second 4"):
         frames_until(video, 4, 16, 20)
+    for second in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=rf"a\.\w+: expected a second of it to take a goal from, found {second}"):
+            frames_until(video, second, 16, 20)
     with pytest.raises(ValueError, match=r"80 frames at 20 a second; expected at least 90"):
         frames_until(video, None, 90, 20)
     with pytest.raises(ValueError, match=r"gone\.mp4: expected a video to take a goal from, found no such file"):

@@ -8,7 +8,7 @@ import torch
 from prior.config import preset
 from prior.policy import PolicyOutput
 from prior.text.finetuning import learning_rate, parameter_groups, summed_loss
-from prior.text.policy import GoalPolicy
+from prior.text.policy import GoalPolicy, plain_names
 
 
 def test_the_rate_rises_in_a_line_and_falls_in_a_half_cosine() -> None:
@@ -33,3 +33,17 @@ def test_the_loss_grows_with_the_length_of_a_chunk() -> None:
     chosen = torch.zeros(2, 5, dtype=torch.long)
     out = PolicyOutput(buttons, camera, torch.zeros(2, 5, 1), torch.zeros(2, 5, 3))
     assert summed_loss(out, chosen, chosen).item() == pytest.approx(5 * torch.tensor(8.0).log().item())
+
+
+def test_names_are_the_published_ones_whatever_stands_before_all_of_them() -> None:
+    one = torch.ones(3)
+    names = ("net.final_ln.weight", "net.mineclip_embed_linear.bias")
+    for prefix in ("", "policy.", "module.policy.", "module.", "_orig_mod.", "model.", "agent.net.policy."):
+        assert set(plain_names({prefix + name: one for name in names}, "f")) == set(names)
+    with pytest.raises(ValueError, match=r"f: expected all names to begin with 'model\.', found net\.final_ln\.bias"):
+        plain_names({"model.net.final_ln.weight": one, "net.final_ln.bias": one}, "f")
+    for name in ("encoder.0.weight", "other_net.final_ln.weight"):
+        with pytest.raises(
+            ValueError, match=rf"f holds no policy: expected net\.final_ln\.weight.*found 1 tensors, such as {name}"
+        ):
+            plain_names({name: one}, "f")

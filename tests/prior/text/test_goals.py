@@ -12,7 +12,7 @@ import torch
 from data.frame_inputs import FrameInputs
 from prior.episodes import Episode
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source
+from prior.sequences import SequenceLoader, Source, Variation
 from prior.text.goals import STRETCH, HindsightGoals
 from prior.text.policy import GoalPolicy
 from prior.text.relabel import NO_GOAL, Relabelling
@@ -45,6 +45,31 @@ def test_some_stretches_have_no_goal() -> None:
     assert np.array_equal(whole, np.array([stretch.any(1) for stretch in without]))
     assert 0.3 < whole.mean() < 0.7
     assert not goals(int(np.flatnonzero(whole.any(1))[0]), 0, slice(None)).all()
+
+
+def test_no_goal_lies_beyond_a_cut() -> None:
+    first = np.zeros(400, bool)
+    first[[0, 130, 135, 300]] = True
+    goals = HindsightGoals([numbered(400)], Relabelling(unconditional=0.0), first=[first], window=6)
+    for epoch in range(20):
+        wanted = goals.goal_frames(epoch, 0)
+        assert (wanted[130:135] == NO_GOAL).all(), "shorter than a window"
+        for begin, end in ((0, 130), (135, 300), (300, 400)):
+            assert wanted[end - 1] == end - 1 and (wanted[begin:end] >= np.arange(begin, end)).all()
+            assert wanted[begin:end].max() == end - 1
+    assert not goals(0, 0, slice(130, 135)).any()
+
+
+def test_mirrored_episodes_want_what_the_mirrored_video_shows() -> None:
+    episodes = [episode(200, 1), episode(200, 2)]
+    plain, turned = ([sign * numbered(200) for _ in episodes] for sign in (1, -1))
+    goals = HindsightGoals(plain, Relabelling(unconditional=0.0), mirrored=turned)
+    for share, signs in ((0.0, {1}), (1.0, {-1}), (0.5, {1, -1})):
+        loader = SequenceLoader([Source(episodes)], 2, 16, 0, Variation(mirror=share), goals)
+        assert {int(sign) for step in range(20) for sign in loader.draw(step).goals.sign().unique()} == signs
+    loader = SequenceLoader([Source(episodes)], 2, 16, 0, Variation(mirror=1.0), HindsightGoals(plain))
+    with pytest.raises(ValueError, match="embed the mirrored videos, too"):
+        loader.draw(0)
 
 
 def test_sizes_that_differ_are_refused() -> None:

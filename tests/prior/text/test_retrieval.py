@@ -16,7 +16,7 @@ class Letters:
     """Embeds a text by its first letter."""
 
     name, key, dims, feature_dims, window = "letters", "letters 1", 8, 8, 4
-    shape = InputShape((4, 4), "area", 20)
+    shape, normalised = InputShape((4, 4), "area", 20), True
 
     def frame_features(self, frames: np.ndarray, before: np.ndarray | None = None) -> Floats:
         raise NotImplementedError
@@ -44,6 +44,15 @@ def test_the_nearest_are_those_of_a_plain_search() -> None:
         wanted = [("one.mp4", row) if row < 50 else ("two.mp4", 2 * (row - 50)) for row in best]
         assert [(match.video, match.start) for match in matches] == wanted
         assert np.allclose([match.similarity for match in matches], similar[best])
+
+
+def test_how_long_embeddings_are_does_not_count() -> None:
+    index, base = ClipIndex(Letters()), np.eye(8, dtype=np.float32)
+    index.add("far.mp4", [0], 10 * base[:1] + 9 * base[1:2])
+    index.add("right.mp4", [0], base[:1])
+    (matches,) = index.nearest(5 * base[:1], 2)
+    assert [match.video for match in matches] == ["right.mp4", "far.mp4"]
+    assert np.allclose([match.similarity for match in matches], [1, 10 / np.hypot(10, 9)])
 
 
 def test_of_neighbours_only_the_best_counts() -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data.input_cache import cached_inputs
-from data.video import VideoWriter
+from data.video import VideoReader, VideoWriter
 from prior.text.embedding.embedder import check_same_space
 from prior.text.embedding.features import sliding, video_features, window_embeddings
 from prior.text.embedding.load import load_embedder
@@ -57,6 +57,10 @@ def test_features_of_a_video_are_kept(folder: Path, tmp_path: Path, monkeypatch:
             writer.write(frame)
     features = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache")
     assert features.shape == (150, 32) and features.dtype == np.float16
+    turned = video_features(embedder, tmp_path / "a.mp4", tmp_path / "cache", mirrored=True)
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        shown = np.stack([frame.rgb for frame in reader])[:, :, ::-1]
+    assert np.array_equal(turned, embedder.frame_features(shown).astype(np.float16))
     cached_inputs(tmp_path / "a.mp4", embedder.shape, tmp_path / "trained")
     with monkeypatch.context() as patched:
         # What a training has kept is not decoded again.
@@ -122,11 +126,13 @@ def test_what_is_no_encoder_is_said_with_the_nearest_that_is_one(folder: Path, t
 
 
 @pytest.mark.slow
-def test_any_model_of_open_clip_is_an_encoder(folder: Path, tmp_path: Path) -> None:
+def test_any_model_of_open_clip_is_an_encoder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match="knows nothing"):
         embedder = load_embedder("open_clip:ViT-S-32-alt")
     torch.save(embedder.towers.model.state_dict(), tmp_path / "weights.pt")  # type: ignore[attr-defined]
-    loaded = load_embedder(f"open_clip:ViT-S-32-alt/{tmp_path / 'weights.pt'}")
+    monkeypatch.chdir(tmp_path)
+    loaded = load_embedder("open_clip:ViT-S-32-alt/weights.pt")
+    assert loaded.name == f"open_clip:ViT-S-32-alt/{tmp_path / 'weights.pt'}"
     video = noise(4, (90, 160))
     assert np.array_equal(loaded.encode_video(video), embedder.encode_video(video))
     assert loaded.encode_text(["dig", "chop"]).shape == (2, loaded.dims)
