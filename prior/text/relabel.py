@@ -83,15 +83,16 @@ def goals_at(embeddings_NG: NDArray[np.float32], goal_frames_T: NDArray[np.int64
     return np.where(goal_frames_T[:, None] == NO_GOAL, np.float32(0), embeddings_NG[goal_frames_T])
 
 
-def stretches(frames: int, length: int, *, as_published: bool = False) -> list[tuple[int, int]]:
+def stretches(frames: int, length: int, *, as_published: bool = False, shortest: int = 15) -> list[tuple[int, int]]:
     """An episode cut for training, from the first frame that has an embedding: (start, end), the end not included.
 
     The last is what is left, however short. ``as_published`` shifts it back to full length, over frames that the one before
-    has, too (a single frame left over brings a whole stretch again), and leaves episodes out that are shorter than one.
+    has, too (a single frame left over brings a whole stretch again), and leaves episodes out that are shorter than one, or
+    than a segment of goals may be (``shortest``).
     """
     if length < 1:
         raise ValueError(f"a stretch has at least 1 frame, got length {length}")
-    if as_published and frames < FIRST_FRAME + length:
+    if as_published and frames < FIRST_FRAME + max(length, shortest):
         return []
     spans = [(start, min(start + length, frames)) for start in range(FIRST_FRAME, frames, length)]
     if as_published:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.parity import actions, cloning, heads, inverse, loader, policies, schemas, search, steve1
-from tests.parity.finding import GOLDEN, Finding
+from tests.parity.finding import GOLDEN, Finding, guarded
 
 CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "schemas": schemas.check,
@@ -26,31 +26,40 @@ CHECKS: dict[str, Callable[[Path], Iterator[Finding]]] = {
     "steve1": steve1.check,
 }
 
+MOST_PARAMETERS = 1e9
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=GOLDEN, help="reference outputs (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS), help="some of the checks")
-    parser.add_argument("--most-parameters", type=float, default=1e9, help="leave larger networks out")
+    parser.add_argument("--most-parameters", type=float, default=MOST_PARAMETERS, help="leave larger networks out")
     args = parser.parse_args()
     if not args.folder.is_dir():
         print(f"{args.folder} is no folder; expected one with the layout of {GOLDEN}", file=sys.stderr)
         return 2
-    missed = counted = 0
+    counts: dict[str, int] = {}
+    missed = 0
     for name in args.only:
+        counts[name] = 0
         begun, limit = time.monotonic(), {"most_parameters": args.most_parameters}
         found = CHECKS[name](args.folder, **(limit if name in ("policies", "inverse", "steve1") else {}))
-        try:
-            for finding in found:
-                print(finding, flush=True)
-                counted += 1
-                missed += not finding.passed
-        except Exception as error:  # the other checks are worth their lines
-            print(f"MISS {name}: the check failed: {type(error).__name__}: {error}", flush=True)
-            counted, missed = counted + 1, missed + 1
-        print(f"---- {name}: {time.monotonic() - begun:.0f} s", flush=True)
-    print(f"{counted} comparisons, {missed} missed" if counted else f"{args.folder} holds nothing to compare with")
-    return 1 if missed or not counted else 0
+        for finding in guarded(name, found):
+            print(finding, flush=True)
+            counts[name] += 1
+            missed += not finding.passed
+        took = f"{time.monotonic() - begun:.0f} s"
+        without = f"found nothing to compare in {args.folder}"
+        if args.most_parameters < MOST_PARAMETERS:
+            without += f" (networks of more than {args.most_parameters:,.0f} parameters are left out)"
+        print(f"---- {name}: {took if counts[name] else without}", flush=True)
+    counted, empty = sum(counts.values()), [name for name, count in counts.items() if not count]
+    if not counted:
+        print(f"{args.folder} holds nothing to compare with")
+        return 1
+    none = f"; nothing to compare for {', '.join(empty)}" if empty else ""
+    print(f"{counted} comparisons, {missed} missed{none}")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -10,18 +10,23 @@ import torch
 from torch import Tensor
 
 from prior.nn.heads import ValueHead, chosen_logprob, entropy, kl_divergence, sample
-from tests.parity.finding import Finding, largest_error
+from tests.parity.finding import Finding, guarded, largest_error, vpt_folder
 
 CLOSE = 1e-5
 
 
 def check(folder: Path) -> Iterator[Finding]:
     """The arrays of actions.npz that the heads make; of the buttons' the files hold the first rows only."""
-    path = folder / "actions.npz"
+    path = vpt_folder(folder) / "actions.npz"
     if not path.exists():
         return
     golden = dict(np.load(path))
     get = {name: torch.from_numpy(array) for name, array in golden.items() if array.dtype.kind in "fi"}
+    yield from guarded("actions heads", _distributions(get, golden))
+    yield from guarded("actions value normaliser", _normaliser(get, golden))
+
+
+def _distributions(get: dict[str, Tensor], golden: dict[str, np.ndarray]) -> Iterator[Finding]:
     logprobs = {"camera": get["sample_seedcheck"], "buttons": get["sample_logits_buttons"]}
     wrong, parts = 0.0, {"logprob": 0.0, "kl": 0.0}
     for column, (name, p) in enumerate(logprobs.items()):
@@ -42,7 +47,6 @@ def check(folder: Path) -> Iterator[Finding]:
         yield Finding(f"actions {what}", error, CLOSE)
         total = golden[f"{what}_parts"].reshape(-1, 2).sum(1)
         yield Finding(f"actions {what}, summed", largest_error(total, golden[what].reshape(-1)), CLOSE)
-    yield from _normaliser(get, golden)
 
 
 def _normaliser(get: dict[str, Tensor], golden: dict[str, np.ndarray]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,70 @@ from prior.nn.memory import Memory
 from prior.policy import Policy, PolicyOutput, as_published
 from prior.published import policy_config
 from tests.parity import recipes
-from tests.parity.finding import Finding, largest_error
+from tests.parity.finding import Finding, Seen, guarded, largest_error, left_over, misses_beyond_ties, vpt_folder
+from tests.parity.layers import Arrays, layer_frames, layers
 
 FLOAT64 = 1e-9
 FLOAT32 = 1e-3
 """Allowed: this, plus a tenth of it for each unit of the golden value (atol 1e-3, rtol 1e-4)."""
 VALUES = 2e-4
-Arrays = dict[str, NDArray[Any]]
+KINDS = ("camera", "vpred", "vdenorm", "buttons_probe", "buttons_stats", "buttons_top8", "buttons_full",
+         "state_mask", "state_stats", "state_sel", "state_last_K", "state_last_V")  # fmt: skip
 
 
 def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
     """Findings of every policy in a folder; larger ones than ``most_parameters`` are left out."""
-    for path in sorted(folder.glob("policy_*.json")):
-        meta = json.loads(path.read_text())
-        if "kwargs" not in meta:  # STEVE-1's files, of the same names: tests/parity/steve1.py
-            continue
-        config = policy_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
-        with torch.device("meta"):
-            if sum(p.numel() for p in Policy(config).parameters()) > most_parameters:
-                continue
-        golden = dict(np.load(path.with_suffix(".npz")))
-        policy = Policy(config).eval()
-        recipes.fill(policy, meta["weight_seed"], meta.get("weight_digests"))
-        frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
-        recipes.check_frames(frames, meta)
-        for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
-            policy = policy.to(dtype)
-            yield from _compare(path.stem, "layer", _layers(policy, frames[:, :8], golden), golden, suffix)
-            if not suffix:
-                policy.for_inference()  # as agents do; float64 checks the plain layers
-            for name, scenario in meta["scenarios"].items():
-                first = golden[f"{name}/first"]
-                ours = _run(policy, frames[:, : scenario["T"]], first, scenario["chunks"], golden, name)
-                yield from _compare(path.stem, name, ours, golden, suffix)
+    for path in sorted(vpt_folder(folder).glob("policy_*.json")):
+        yield from guarded(path.stem, _file(path, most_parameters))
 
 
-def _run(
-    policy: Policy, frames: NDArray[np.uint8], first: NDArray[np.bool_], chunks: list[int], golden: Arrays, name: str
-) -> Arrays:
+def _file(path: Path, most_parameters: float) -> Iterator[Finding]:
+    meta = json.loads(path.read_text())
+    if "kwargs" not in meta:  # STEVE-1's files, of the same names: tests/parity/steve1.py
+        return
+    config = policy_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
+    with torch.device("meta"):
+        if sum(p.numel() for p in Policy(config).parameters()) > most_parameters:
+            return
+    golden = Seen(dict(np.load(path.with_suffix(".npz"))))
+    policy = Policy(config).eval()
+    recipes.fill(policy, meta["weight_seed"], meta.get("weight_digests"))
+    frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
+    recipes.check_frames(frames, meta)
+    for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
+        policy = policy.to(dtype)
+        yield from guarded(f"{path.stem} layer", _layers(path.stem, policy, frames, golden, suffix))
+        if not suffix:
+            policy.for_inference()  # as agents do; float64 checks the plain layers
+        for name, scenario in meta["scenarios"].items():
+            compared = _scenario(path.stem, name, scenario, policy, frames, golden, suffix)
+            yield from guarded(f"{path.stem} {name}", compared)
+    yield left_over(path.stem, golden.unseen, of_kinds(KINDS, golden.unseen))
+
+
+def of_kinds(kinds: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Those arrays (`scenario/kind`) that a check compares, wherever it can."""
+    parts = ((name, *name.split("/", 1)) for name in names if "/" in name)
+    return [name for name, group, kind in parts if group == "layer" or kind.removesuffix("_f64") in kinds]
+
+
+def _layers(file: str, policy: Policy, frames: NDArray[np.uint8], golden: Arrays, suffix: str) -> Iterator[Finding]:
+    """From an empty memory."""
+    streams = len(frames)
+    if count := layer_frames(golden, streams, suffix):
+        seen = torch.from_numpy(frames[:, :count])
+        ours = layers(policy, (streams, count), golden, lambda: policy(seen, policy.empty_memory(streams)))
+        yield from compare(file, "layer", ours, golden, suffix)
+
+
+def _scenario(
+    file: str, name: str, scenario: dict[str, Any], policy: Policy, frames: NDArray[np.uint8], golden: Arrays,
+    suffix: str,
+) -> Iterator[Finding]:  # fmt: skip
+    frames, first = frames[:, : scenario["T"]], golden[f"{name}/first"]
     memory = policy.empty_memory(len(frames))
     outputs, memories, start = [], [], 0
-    for length in chunks:
+    for length in scenario["chunks"]:
         part = slice(start, start + length)
         starts = as_published(torch.from_numpy(first[:, part]))
         with torch.no_grad():
@@ -63,7 +86,7 @@ def _run(
         outputs.append(out)
         memories.append(memory)
         start += length
-    return _actions(policy, outputs, golden, name) | _states(memories)
+    yield from compare(file, name, _actions(policy, outputs, golden, name) | _states(memories), golden, suffix)
 
 
 def _actions(policy: Policy, outputs: list[PolicyOutput], golden: Arrays, name: str) -> Arrays:
@@ -102,45 +125,17 @@ def _states(memories: list[Memory]) -> Arrays:
     }
 
 
-def _layers(policy: Policy, frames: NDArray[np.uint8], golden: Arrays) -> Arrays:
-    """The activations of the modules that the file names, for the first frames from an empty memory."""
-    names = {key.split("/")[1].removesuffix("_f64") for key in golden if key.startswith("layer/")}
-    seen: dict[str, torch.Tensor] = {}
-    hooks = []
-    for name in sorted(names):
-
-        def keep(module: Any, inputs: Any, out: Any, name: str = name) -> None:
-            seen[name] = (out if isinstance(out, torch.Tensor) else out[0]).detach()
-
-        hooks.append(policy.get_submodule(name).register_forward_hook(keep))
-    with torch.no_grad():
-        policy(torch.from_numpy(frames), policy.empty_memory(len(frames)))
-    for hook in hooks:
-        hook.remove()
-    ours: Arrays = {}
-    for name, out in seen.items():
-        if out.ndim == 4:  # a stack of convolutions: some entries a frame, and their mean and deviation
-            flat = out.flatten(1)
-            chosen = np.random.default_rng([9, 64]).integers(0, flat.shape[1], 64)
-            ours[name] = flat[:, chosen].numpy()
-            wide = flat.double()
-            ours[f"{name}/stats"] = torch.stack([wide.mean(1), wide.std(1, correction=0)], 1).numpy()
-        else:
-            kept = golden[f"layer/{name}"].shape[-1]  # the files keep the first entries of wide layers
-            ours[name] = out.numpy().reshape(len(frames), frames.shape[1], -1)[..., :kept]
-    return ours
-
-
-def _compare(file: str, group: str, ours: Arrays, golden: Arrays, suffix: str) -> Iterator[Finding]:
+def compare(file: str, group: str, ours: Arrays, golden: Arrays, suffix: str) -> Iterator[Finding]:
     """One finding for each kind of tolerance."""
     exact, close, values = 0.0, 0.0, 0.0
     compared = 0
     for key, array in ours.items():
         name = f"{group}/{key}{suffix}"
         if key == "buttons_first" and not suffix:
-            exact = max(exact, _argmax_misses(array, golden, group))
+            top, best = golden[f"{group}/buttons_top8"], golden[f"{group}/buttons_top8_idx"][..., 0]
+            exact = max(exact, misses_beyond_ties(array, best, top))
         if key == "state_mask" and not suffix:
-            exact = max(exact, float((array != golden[name]).sum()))
+            exact = max(exact, largest_error(array, golden[name]))
         elif name in golden:
             theirs = golden[name]
             compared += 1
@@ -157,10 +152,3 @@ def _compare(file: str, group: str, ours: Arrays, golden: Arrays, suffix: str) -
     if not suffix and group != "layer":
         yield Finding(f"{what}, values", values, VALUES)
         yield Finding(f"{what}, masks and best actions", exact, 0.0)
-
-
-def _argmax_misses(ours: NDArray[Any], golden: Arrays, group: str) -> float:
-    """How often the likeliest action differs where the golden one leads by more than the noise."""
-    top, best = golden[f"{group}/buttons_top8"], golden[f"{group}/buttons_top8_idx"][..., 0]
-    clear = top[..., 0] - top[..., 1] > 2e-3
-    return float(((ours != best) & clear).sum())

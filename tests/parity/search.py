@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from search_agent.ts_rules import FILTERS, TsRules, TsSettings, goal_filter
 from search_agent.zip_rules import ZipRules, ZipSettings
-from tests.parity.finding import Finding, largest_error
+from tests.parity.finding import Finding, guarded, largest_error, left_over
 
 Golden = Mapping[str, NDArray[Any]]
 
@@ -40,20 +40,19 @@ def check(folder: Path) -> Iterator[Finding]:
     seen = set(INPUTS)
     for number, settings in enumerate(meta.get("zip_cfgs", [])):
         seen |= {f"zip{number}_{what}" for what in ("state", "diff", "action", "action_noalias")}
-        yield from _zip(golden, f"zip{number}", ZipSettings(**settings), meta["keys"])
+        yield from guarded(f"search zip{number}", _zip(golden, f"zip{number}", settings, meta["keys"]))
     for number, settings in enumerate(meta.get("ts_cfgs", [])):
         seen |= {f"ts{number}_{what}" for what in ("trace", "difflog", "future_goal", "filters")}
-        yield from _ts(golden, f"ts{number}", TsSettings(**settings))
-    left = sorted(set(golden) - seen)
-    yield Finding("search, arrays left over", float(len(left)), 0.0, f"not compared: {', '.join(left)}" if left else "")
+        yield from guarded(f"search ts{number}", _ts(golden, f"ts{number}", settings))
+    yield left_over("search", set(golden) - seen)
 
 
-def _zip(golden: Golden, name: str, settings: ZipSettings, keys: Sequence[str]) -> Iterator[Finding]:
+def _zip(golden: Golden, name: str, settings: Mapping[str, Any], keys: Sequence[str]) -> Iterator[Finding]:
     for aliasing, action in ((True, "action"), (False, "action_noalias")):
         latents, lengths, buttons, camera = (
             golden[what] for what in ("latents_f16", "lens", "demo_buttons", "demo_camera")
         )
-        rules = ZipRules(latents, lengths, buttons, camera, keys, settings, aliasing=aliasing)
+        rules = ZipRules(latents, lengths, buttons, camera, keys, ZipSettings(**settings), aliasing=aliasing)
         steps = [rules.step(*seen) for seen in zip(golden["queries_f16"], golden["gui_open"], strict=True)]
         actions = [(*step.buttons, *step.camera) for step in steps]
         yield Finding(f"search {name}_{action}", largest_error(actions, golden[f"{name}_{action}"]), 0.0)
@@ -67,8 +66,8 @@ def _zip(golden: Golden, name: str, settings: ZipSettings, keys: Sequence[str]) 
     yield Finding(f"search {name}_diff", largest_error(differences, golden[f"{name}_diff"]), 2e-3)
 
 
-def _ts(golden: Golden, name: str, settings: TsSettings) -> Iterator[Finding]:
-    rules = TsRules(golden["ts_vpt_f16"], golden["ts_mineclip_f16"], golden["ts_lens"], settings)
+def _ts(golden: Golden, name: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    rules = TsRules(golden["ts_vpt_f16"], golden["ts_mineclip_f16"], golden["ts_lens"], TsSettings(**settings))
     rules.set_goal(golden["ts_goal"])
     assert rules.goal_cost is not None
     yield Finding(f"search {name}_future_goal", _relative(rules.goal_cost, golden[f"{name}_future_goal"]), 1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,14 @@ def goal_table(seed: int) -> Tensor:
     return torch.from_numpy(np.concatenate([goals, np.zeros((1, 512), np.float32)]))
 
 
-def schema(module: nn.Module, path: Path) -> Finding:
-    """Names and shapes of a module's tensors; the error is how many differ."""
+def schema(module: nn.Module, path: Path) -> Iterator[Finding]:
+    """Names and shapes of a module's tensors, where there is a file of them; the error is how many differ."""
+    if not path.exists():
+        return
     theirs = {name: tuple(shape) for name, shape in json.loads(path.read_text()).items()}
     ours = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     wrong = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
-    return Finding(
+    yield Finding(
         f"steve1 {path.stem}", float(len(wrong)), 0.0, f"{len(ours)} tensors{f'; {wrong[:5]}' if wrong else ''}"
     )
 

@@ -23,7 +23,7 @@ def test_small_policy_prior_relabelling_and_training() -> None:
 @needs_golden
 @pytest.mark.slow
 def test_policy_of_the_published_size() -> None:
-    assert_all_pass(steve1_policies.check_policy(FOLDER / "policy_2x.npz", "two"), 5)
+    assert_all_pass(steve1_policies.check_policy(FOLDER / "policy_2x.npz"), 5)
 
 
 @needs_golden

@@ -66,6 +66,9 @@ def test_as_published_the_last_stretch_is_shifted_back() -> None:
     assert stretches(654, 640, as_published=True) == []
     assert stretches(655, 640, as_published=True) == [(15, 655)]
     assert stretches(656, 640, as_published=True) == [(15, 655), (16, 656)]
+    assert stretches(29, 10, as_published=True) == []  # the goals' segments have 15 frames at least
+    assert stretches(30, 10, as_published=True) == [(15, 25), (20, 30)]
+    assert stretches(114, 10, as_published=True, shortest=100) == []
 
 
 def test_what_cannot_be_is_refused() -> None:
