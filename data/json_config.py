@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from data.files import write_json_atomic
 from data.names import require_name
@@ -43,6 +44,30 @@ class JsonConfig:
         if not isinstance(values, dict):
             raise ValueError(f"{path} holds a {type(values).__name__}, expected an object of settings")
         return cls.from_dict(values, str(path))
+
+
+def require_kinds(config: JsonConfig, source: str) -> None:
+    """Raises ValueError that names ``source`` for settings that are not of the kind that their annotations say."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _fits(value, kind):
+            raise ValueError(f"{source}: {name} is {value!r:.80}, expected {getattr(kind, '__name__', kind)}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is of a kind: a plain one, one of several, or a list or dict of such."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def begin_or_resume(folder: Path, about: Mapping[str, Any], what: str = "settings") -> bool:

@@ -100,12 +100,18 @@ def unique_name(url: str, taken: Callable[[str], bool], wanted: str | None = Non
     taken: should compare without regard to case where results may go to a disk that does. Raises ValueError if every
     name is taken, which means that this video has one already.
     """
-    name = _safe(wanted) if wanted else default_name(url)
-    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
-    for candidate in (name, *(f"{name}-{digest[:digits]}" for digits in (6, 8, 12, 16, 32, 64))):
+    names = names_of(url, wanted)
+    for candidate in names:
         if not taken(candidate):
             return candidate
-    raise ValueError(f"{url}: {name} and its longer forms are taken; was this video named twice?")
+    raise ValueError(f"{url}: {names[0]} and its longer forms are taken; was this video named twice?")
+
+
+def names_of(url: str, wanted: str | None = None) -> list[str]:
+    """The names that :func:`unique_name` may give, the shortest first."""
+    name = _safe(wanted) if wanted else default_name(url)
+    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+    return [name, *(f"{name}-{digest[:digits]}" for digits in (6, 8, 12, 16, 32, 64))]
 
 
 def _safe(text: str) -> str:

@@ -22,7 +22,7 @@ from data.files import sha256_file
 from data.frame_inputs import InputShape, Views
 from data.input_cache import cached_inputs
 from data.joint_actions import JointActions
-from data.labels import LabelTable
+from data.label_folder import LabelFolder
 from data.recording import Recording
 from data.streamed_inputs import OpenVideos, StreamedInputs
 from data.video_index import IrregularVideo
@@ -179,20 +179,20 @@ def recorded_episode(
 
 def labelled_episode(
     recording: Recording,
-    table: Path,
+    folder: LabelFolder,
     config: PolicyConfig,
     cache: Path,
     choices: Choices,
     videos: OpenVideos | None = None,
 ) -> Episode:
     """A video with the labels of an inverse dynamics model (``vpt label``). Raises ValueError if the two do not fit."""
-    labels = LabelTable.read(table)
+    labels, video = folder.read(recording.video), recording.video
     # The labels alone decide: what was recorded beside the video is not looked at, but for who is to be copied.
     inputs = frames_of(Recording(recording.video), config.inputs, cache, videos)
     if len(inputs) != len(labels):
         raise ValueError(
-            f"{table}: {len(labels)} labels, but {recording.video} has {len(inputs)} frames at {config.rate} Hz; expected as "
-            "many. Label the video again."
+            f"{folder.path(video)}: {len(labels)} labels, but {video} has {len(inputs)} frames at {config.rate} Hz; expected "
+            "as many. Label the video again."
         )
     sure = np.ones(len(labels), np.float32)
     if choices.doubts == "mask":
@@ -215,20 +215,19 @@ def load_episodes(
 ) -> tuple[list[Episode], list[str]]:
     """Every episode that can be used, and a message for each that cannot.
 
-    labels: a folder of NAME.parquet, whose labels take the place of what was recorded; None for the recorded actions.
+    labels: a folder of `vpt label`, whose labels take the place of what was recorded; None for the recorded actions.
     begin: at which part of the recordings to begin with; processes that begin apart decode for each other.
     videos: decode frames while they are used, and keep none.
     """
 
+    tables = None if labels is None else LabelFolder(labels)
+
     def load(recording: Recording) -> Episode | str:
         try:
-            if labels is None:
+            if tables is None:
                 episode = recorded_episode(recording, config, cache, choices, videos)
             else:
-                table = labels / f"{recording.name}.parquet"
-                if not table.is_file():
-                    raise ValueError(f"{recording.video}: no labels in {table}; `vpt label` writes them")
-                episode = labelled_episode(recording, table, config, cache, choices, videos)
+                episode = labelled_episode(recording, tables, config, cache, choices, videos)
             if not episode.weight.any():
                 raise ValueError(f"{recording.video}: no frame in it to learn from (nulls {choices.nulls})")
         except ValueError as error:

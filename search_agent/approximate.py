@@ -147,8 +147,14 @@ class Approximate:
             ) from error
 
     def _thaw(self) -> None:
-        if self._path is not None:
+        if self._path is None:
+            return
+        try:
             self._index, self._path = faiss.read_index(str(self._path)), None
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self._path}: the codes of this index are gone ({error}); another process saved it anew. Open it again"
+            ) from error
 
 
 def _sample(segments: Segments, most: int, rng: np.random.Generator, reduced: Reduce | None = None) -> NDArray[Any]:

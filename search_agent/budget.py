@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from data.json_config import JsonConfig
 from search_agent.distances import Metric
 from search_agent.exact import nearest, rank
 from search_agent.held_out import Measured, held_out, measure
@@ -25,7 +25,7 @@ _TRIED_ROWS = 65_536
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(JsonConfig):
     """What a search may cost, and how often it has to find the nearest row."""
 
     latency_ms: float = 120
@@ -34,9 +34,6 @@ class Budget:
     recall: float = 0.95
     """Recall@1 that an approximate index is set to reach, if it can within the latency."""
     kind: Literal["auto", "exact", "approximate"] = "auto"
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)

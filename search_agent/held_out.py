@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.json_config import JsonConfig
 from search_agent.distances import Metric
 from search_agent.exact import nearest
 from search_agent.segments import Allowed, Segments
@@ -36,7 +37,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(JsonConfig):
     """How well an index did on queries of one kind."""
 
     queries: int
@@ -54,9 +55,6 @@ class Measured:
         z, n, share = 1.645, self.queries, self.recall
         middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
         return float((middle - spread) / (1 + z * z / n))
-
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def near_queries(segments: Segments, count: int, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -12,11 +12,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data.files import atomic_path, sha256_file, write_json_atomic
-from data.json_config import JsonConfig
+from data.json_config import JsonConfig, require_kinds
+from search_agent.budget import Budget
 from search_agent.distances import METRICS, Metric
+from search_agent.held_out import Measured
 from search_agent.segments import Segment, Segments, Source
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _ABOUT = "about.json"
+Part = TypeVar("Part", bound=JsonConfig)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _seen_from(folder: Path, path: Path | None) -> str | None:
 def load(folder: Path, sources: Mapping[str, Source]) -> tuple[Segments, About, Approximate | None]:
     """Raises ValueError for whatever is not as it was saved."""
     about = _read_about(folder / _ABOUT)
-    records = [SegmentRecord.from_dict(values, str(folder / _ABOUT)) for values in about.segments]
+    records = [_known(SegmentRecord, values, folder / _ABOUT) for values in about.segments]
     segments = Segments([_segment(folder, record, sources) for record in records])
     for what, expected, found in (("dims", about.dims, segments.dims), ("rows", about.rows, segments.rows)):
         if expected != found:
@@ -121,12 +124,29 @@ def _read_about(path: Path) -> About:
     found = values.get("version") if isinstance(values, dict) else None
     if found != VERSION:
         raise ValueError(f"{path}: expected an index of version {VERSION}, found {found}; build the index again")
-    about = About.from_dict(values, str(path))
-    if about.metric not in METRICS:
+    if values.get("metric") not in METRICS:
         raise ValueError(
-            f"{path}: expected a metric of {', '.join(METRICS)}, found {about.metric!r}; build the index again"
+            f"{path}: expected a metric of {', '.join(METRICS)}, found {values.get('metric')!r}; build the index again"
+        )
+    about = _known(About, values, path)
+    _known(Budget, about.budget, path)
+    for measured in about.recall.values():
+        _known(Measured, measured, path)
+    if about.code is not None and min(about.probes, about.depth) < 1:
+        raise ValueError(
+            f"{path}: probes is {about.probes}, depth {about.depth}; expected 1 or more; build the index again"
         )
     return about
+
+
+def _known(kind: type[Part], values: Mapping[str, Any], path: Path) -> Part:
+    """A part of about.json. Raises ValueError for settings that are unknown, missing or of another kind."""
+    try:
+        part = kind.from_dict(values, str(path))
+        require_kinds(part, str(path))
+    except ValueError as error:
+        raise ValueError(f"{error}; build the index again") from error
+    return part
 
 
 def _segment(folder: Path, record: SegmentRecord, sources: Mapping[str, Source]) -> Segment:
@@ -148,7 +168,7 @@ def _segment(folder: Path, record: SegmentRecord, sources: Mapping[str, Source])
 def _codes(folder: Path, about: About) -> Approximate:
     from search_agent.approximate import Approximate
 
-    record = CodesRecord.from_dict(about.codes or {}, str(folder / _ABOUT))
+    record = _known(CodesRecord, about.codes or {}, folder / _ABOUT)
     path = folder / record.file
     if not path.is_file():
         raise ValueError(f"{path}: expected the index's codes, found no such file; build the index again")

@@ -162,14 +162,12 @@ class Segments:
 
     def require_finite(self, first: int = 0) -> None:
         """Raises ValueError for a row, from flat row ``first`` on, with a number that is infinite or none."""
-        for flat, rows in self.blocks(_READ_ROWS, first):
-            broken = ((rows.view(np.uint16) & 0x7C00) == 0x7C00).any(1)
-            if broken.any():
-                number, row = self.locate(flat + np.flatnonzero(broken)[:1])
-                segment = self.all[int(number[0])]
+        for number, segment in enumerate(self.all):
+            row = first_not_finite(segment.latents, max(first - self.span(number)[0], 0))
+            if row is not None:
                 raise ValueError(
                     f"{segment.path or 'latents'} (segment {segment.name!r}): expected finite numbers, found others in row "
-                    f"{int(row[0])}; encode that demonstration again"
+                    f"{row}; encode that demonstration again"
                 )
 
     def allowed(self, segments: Collection[int] = (), rows: Left | None = None) -> Allowed | None:
@@ -189,6 +187,15 @@ class Segments:
                 raise ValueError(f"cannot leave out segment {number}: the index has segments 0 to {len(self) - 1}")
             allowed[slice(*self.span(number))] = False
         return Allowed(allowed)
+
+
+def first_not_finite(latents: Latents, first: int = 0) -> int | None:
+    """The first row, from ``first`` on, with a number that is infinite or none; None if there is no such row."""
+    for begin in range(first, len(latents), _READ_ROWS):
+        broken = ((latents[begin : begin + _READ_ROWS].view(np.uint16) & 0x7C00) == 0x7C00).any(1)
+        if broken.any():
+            return begin + int(broken.argmax())
+    return None
 
 
 def _advise(latents: Latents, first: int, last: int) -> None:

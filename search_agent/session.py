@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.actions import Action
+from prior.locate import ModelFiles, find_model
 from search_agent.agent import SearchRules, SearchSettings, SearchStep, describe
-from search_agent.demos import Demo, DemoSet
+from search_agent.demos import Demo, DemoSet, Listing
 from search_agent.encoder import Encoder, PolicyEncoder, hash_of
 from search_agent.nearest import DemoSearcher
 from search_agent.pitch import Pitch, copied_action
@@ -22,19 +23,35 @@ LOOK_EVERY = 10
 """Frames between two looks at whether `demos.toml` has changed."""
 
 
-def chosen(demos: Sequence[Demo], tags: Sequence[str]) -> list[Demo]:
-    """The enabled ones, with tags given those that have one of them. Raises ValueError if there are none."""
+def chosen(folder: Path, listing: Listing, tags: Sequence[str]) -> list[Demo]:
+    """The enabled ones of a set, with tags given those that have one of them. Raises ValueError if there are none."""
+    demos, problems = list(listing.demos.values()), listing.problems
     found = [demo for demo in demos if demo.enabled and (not tags or set(tags) & set(demo.tags))]
     if not found:
         named = f" with a tag of {', '.join(tags)}" if tags else ""
         there = ", ".join(sorted({tag for demo in demos for tag in demo.tags})) or "none"
-        raise ValueError(f"no demonstration{named} is enabled among {len(demos)}; tags there are: {there}")
+        broken = f"; {len(problems)} cannot be used: {'; '.join(problems[:2])}" if problems else ""
+        raise ValueError(
+            f"{folder}: no demonstration{named} is enabled among {len(demos)}; tags there are: {there}{broken}"
+        )
     return found
+
+
+def model_of(demos: DemoSet) -> ModelFiles:
+    """The files of the model that made the set's latents. Raises ValueError if they are gone."""
+    try:
+        return find_model(demos.info.source)
+    except ValueError as error:
+        raise ValueError(
+            f"{demos.folder}: the model that made its latents is not where it was ({error}); put it back, or say where it is "
+            f"now: vpt index --model MODEL --out {demos.folder}"
+        ) from error
 
 
 def encoder_of(demos: DemoSet) -> Encoder:
     """The model that made the set's latents. Raises ValueError if it is gone, or is not the same any more."""
     info = demos.info
+    model_of(demos)
     demos.require(replace(info, sha256=hash_of(info.source)))
     return PolicyEncoder(info.source, seen=info.seen)
 
@@ -69,7 +86,7 @@ class SearchAgent:
         """Those to copy, of what was last read; with a wish, only those that can be compared with it. Raises ValueError if
         there are none."""
         self.problems = list(self._listing.problems)
-        found = chosen(list(self._listing.demos.values()), self.tags)
+        found = chosen(self.set.folder, self._listing, self.tags)
         if self._wish is None:
             return found
         known = [demo for demo in found if demo.goals is not None]
@@ -85,8 +102,8 @@ class SearchAgent:
         return known
 
     def _take(self, demos: list[Demo]) -> None:
-        self.demos = demos
         self._searcher = DemoSearcher(demos) if demos else None
+        self.demos = demos
         self._hopes = self._hoped(demos)
 
     def _hoped(self, demos: list[Demo]) -> list[NDArray[np.float32]] | None:
@@ -119,7 +136,7 @@ class SearchAgent:
 
     def require(self, tags: Sequence[str]) -> None:
         """Raises ValueError where no demonstration with one of these tags (none: any) is enabled."""
-        chosen(list(self._listing.demos.values()), tags)
+        chosen(self.set.folder, self._listing, tags)
 
     def choose(self, tags: Sequence[str]) -> None:
         """Copy only demonstrations with one of these tags from now on (none: any), wherever they lead: a wish ends. Also in the
@@ -182,16 +199,20 @@ class SearchAgent:
         self._stamp = stamp
         try:
             self._listing = self.set.read()
-        except ValueError as error:  # somebody is still typing: go on with what was there
+        except (ValueError, OSError) as error:  # somebody is still typing: go on with what was there
             self.problems = [str(error)]
             return
         try:
             demos = self._usable()
-        except ValueError as error:  # what is out of the set must not be copied, even where nothing else is left
+            if not self._has(demos):
+                self._change(demos)
+        except (
+            ValueError,
+            OSError,
+        ) as error:  # what is out of the set must not be copied, even where nothing else is left
             self.problems.append(str(error))
-            demos = []
-        if not self._has(demos):
-            self._change(demos)
+            if self.demos:
+                self._change([])
 
     def _change(self, demos: list[Demo]) -> None:
         """Copy these from now on."""

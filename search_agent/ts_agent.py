@@ -35,7 +35,7 @@ class TsAgent:
         settings: TsSettings | None = None,
     ) -> None:
         self.set = demos
-        self.demos = chosen(list(demos.read().demos.values()), tags)
+        self.demos = chosen(demos.folder, demos.read(), tags)
         goals = [demo.goals for demo in self.demos if demo.goals is not None]
         if len(goals) < len(self.demos):
             lacking = ", ".join(demo.name for demo in self.demos if demo.goals is None)

@@ -45,7 +45,7 @@ class ZipAgent:
         aliasing: bool = True,
     ) -> None:
         self.encoder = encoder or encoder_of(demos)
-        self.demos = chosen(list(demos.read().demos.values()), tags)
+        self.demos = chosen(demos.folder, demos.read(), tags)
         buttons = np.concatenate([demo.track.buttons for demo in self.demos])
         self.rules = ZipRules(
             np.concatenate([demo.latents for demo in self.demos]),

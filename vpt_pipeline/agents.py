@@ -24,6 +24,7 @@ from vpt_pipeline.prompts import TEXT, VIDEO, AskedAgent, split_clip, split_sche
 from vpt_pipeline.rollout_models import Models
 
 if TYPE_CHECKING:
+    from search_agent.demos import DemoSet
     from search_agent.wishes import TextWishes
 
 
@@ -157,11 +158,9 @@ class DemoAgent(AskedAgent):
     a video, which it then seeks among the demonstrations that it copies."""
 
     def __init__(self, source: str, models: Models) -> None:
-        from search_agent.demos import DemoSet
         from search_agent.session import SearchAgent
 
-        folder, tags = split_tags(source)
-        demos = DemoSet(folder)
+        demos, tags = open_set(source, models)
         self._agent = SearchAgent(demos, models.encoder(demos), tags)
         self._space: TextWishes | None = None
         super().__init__(self._agent, ",".join(tags), split_schedule(source)[1])
@@ -192,7 +191,6 @@ class ZipDemoAgent:
     """The same sets by ZIP's published rules, whose limits suit latents of VPT's foundation-model-1x."""
 
     def __init__(self, source: str, models: Models) -> None:
-        from search_agent.demos import DemoSet
         from search_agent.zip_agent import ZipAgent
 
         if split_schedule(source)[1]:
@@ -200,8 +198,7 @@ class ZipDemoAgent:
                 f"agent {ZIP}{source}: by the published rules it plays the same demonstrations to the end; leave out what is "
                 "asked for later, or play it by our own rules"
             )
-        folder, tags = split_tags(source)
-        demos = DemoSet(folder)
+        demos, tags = open_set(source, models)
         self._agent = ZipAgent(demos, models.encoder(demos), tags)
 
     def reset(self, observation: Mapping[str, Any]) -> None:
@@ -215,18 +212,17 @@ class TsDemoAgent(AskedAgent):
     """Sets with embeddings by TS-BC's published rules: asked from the start, in words or by a moment of a video."""
 
     def __init__(self, source: str, seed: int, models: Models) -> None:
-        from search_agent.demos import DemoSet
         from search_agent.ts_agent import TsAgent
         from search_agent.wishes import TextWishes
 
-        folder, tags = split_tags(source)
         then = split_schedule(source)[1]
         if not then or then[0].frame:
             raise ValueError(
                 f"agent {TS}{source}: by TS-BC's rules it searches towards a goal; ask it for something from the start, such "
                 f"as --text 'chop down a tree', or {TS}{source}; 0: chop down a tree"
             )
-        demos, self._seed = DemoSet(folder), seed
+        self._seed = seed
+        demos, tags = open_set(source, models)
         self._agent = TsAgent(demos, models.encoder(demos), tags)
         self._space = TextWishes(demos)
         super().__init__(self._agent, then[0].wish, then[1:])
@@ -256,6 +252,16 @@ def split_tags(source: str) -> tuple[Path, list[str]]:
         return Path(source), []
     folder, _, tags = source.rpartition(":")
     return Path(folder), tags_of(tags)
+
+
+def open_set(source: str, models: Models) -> tuple[DemoSet, list[str]]:
+    """A set, told of what of it cannot be used, and the tags behind its name."""
+    from search_agent.demos import DemoSet
+
+    folder, tags = split_tags(source)
+    demos = DemoSet(folder)
+    models.tell(demos.read().problems)
+    return demos, tags
 
 
 def tags_of(text: str) -> list[str]:

@@ -19,16 +19,20 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from rich.markup import escape
 
 from data.actions import ActionTrack
-from data.labels import LabelTable
+from data.label_folder import LabelFolder
 from data.recording import Recording, find_recordings
 from data.sources import unique_name
 from prior.episodes import Inputs, frames_of
 from prior.text.embedding.embedder import Embedder
 from prior.text.embedding.features import embeddings_at
-from search_agent.demos import ABOUT, Demo, DemoSet, SetInfo
+from search_agent.demo_files import name_for
+from search_agent.demos import Demo, DemoSet, SetInfo
 from search_agent.encoder import Encoder, PolicyEncoder
+from search_agent.session import model_of
+from search_agent.set_info import ABOUT
 from search_agent.wishes import open_space
 from vpt_pipeline.progress import progress_bar, say
 from vpt_pipeline.train_idm import pick_device
@@ -74,41 +78,73 @@ def index(config: IndexConfig) -> list[str]:
     )
     demos = DemoSet.create(config.out, info)
     embedder = _embedder_of(demos, config.embedder, device)
-    found = [r for folder in config.recordings for r in find_recordings(folder)]
-    found = [r for r in found if config.labels is not None or r.actions is not None]
-    there = demos.read().demos
-    videos = {name: demo.video for name, demo in there.items()}
-    todo: dict[str, Recording] = {}
-    for recording in found:
-        video = recording.video.resolve()
-        others = {name for name, other in videos.items() if other != video}
-        name = unique_name(str(video), others.__contains__, recording.name)
-        if name not in videos:
-            todo[name], videos[name] = recording, video
-    refused = [] if embedder is None else _embed(demos, list(there.values()), embedder, config.cache)
+    labels = None if config.labels is None else LabelFolder(config.labels)
+    listing, refused = demos.read(), list[str]()
+    for problem in listing.problems:
+        refused.append(problem)
+        say(f"[yellow]cannot be used:[/yellow] {escape(problem)}")
+    given, usable = ", ".join(map(str, config.recordings)) or "no folder given", _usable(config)
+    none = f"{given}: no recording that could be used; expected NAME.mp4 + NAME.jsonl"
+    if config.recordings and not usable:
+        refused.append(none)
+        say(f"[yellow]nothing to add:[/yellow] {escape(none)}")
+    todo = _new(demos, usable)
+    if embedder is not None:
+        refused += _embed(demos, list(listing.demos.values()), embedder, config.cache)
+    added = 0
     workers = max(2, (os.cpu_count() or 1) // 2)
     with ThreadPoolExecutor(workers) as pool, progress_bar("indexing", len(todo), "recordings") as bar:
         # The next recordings are decoded while one is encoded.
         seen = {name: pool.submit(frames_of, r, encoder.shape, config.cache) for name, r in todo.items()}
         for name, recording in todo.items():
             try:
-                _add(demos, encoder, embedder, recording, seen.pop(name).result(), name, config)
+                _add(demos, encoder, embedder, recording, seen.pop(name).result(), name, labels, config)
+                added += 1
             except ValueError as error:
                 refused.append(str(error))
-                del videos[name]
-                say(f"[yellow]left out:[/yellow] {error}")
+                say(f"[yellow]left out:[/yellow] {escape(str(error))}")
             bar.advance()
-    if not videos:
-        given = ", ".join(map(str, config.recordings)) or "no folder given"
-        raise ValueError(f"{given}: no recording that could be used; expected NAME.mp4 + NAME.jsonl")
-    say(f"{sum(name in videos for name in todo)} added, {len(videos)} demonstrations in {config.out}")
+    there = len(demos.videos())
+    if not there:
+        raise ValueError(none)
+    say(f"{added} added, {there} demonstrations in {escape(str(config.out))}")
     return refused
+
+
+def _usable(config: IndexConfig) -> list[Recording]:
+    """The recordings that are given; says which videos have no actions."""
+    found = [recording for folder in config.recordings for recording in find_recordings(folder)]
+    if config.labels is not None:
+        return found
+    without = [recording.video.name for recording in found if recording.actions is None]
+    if without:
+        say(
+            f"[yellow]passed over:[/yellow] {len(without)} videos without actions ({escape(', '.join(without[:5]))}"
+            f"{', ...' if len(without) > 5 else ''}); expected NAME.jsonl beside NAME.mp4, or --labels of `vpt label`"
+        )
+    return [recording for recording in found if recording.actions is not None]
+
+
+def _new(demos: DemoSet, recordings: list[Recording]) -> dict[str, Recording]:
+    """What is not there yet, by the names that it gets."""
+    videos, new = demos.videos(), dict[str, Recording]()
+    for recording in recordings:
+        video = recording.video.resolve()
+        others = {name for name, other in videos.items() if other not in (video, None)}
+        name = unique_name(str(video), others.__contains__, name_for(recording.name))
+        if name not in videos:
+            new[name], videos[name] = recording, video
+    return new
 
 
 def _model_of(config: IndexConfig) -> str:
     if config.model:
         return config.model
-    return DemoSet(config.out).info.source if (config.out / ABOUT).is_file() else "runs/prior"
+    if not (config.out / ABOUT).is_file():
+        return "runs/prior"
+    demos = DemoSet(config.out)
+    model_of(demos)  # says what to do if it is gone
+    return demos.info.source
 
 
 def _embedder_of(demos: DemoSet, asked: str, device: str) -> Embedder | None:
@@ -136,7 +172,7 @@ def _embed(demos: DemoSet, there: list[Demo], embedder: Embedder, cache: Path) -
                 demos.add_goals(demo.name, goals)
             except (ValueError, OSError) as error:
                 refused.append(f"{demo.name}: {error}")
-                say(f"[yellow]not embedded:[/yellow] {demo.name}: {error}")
+                say(f"[yellow]not embedded:[/yellow] {demo.name}: {escape(str(error))}")
             bar.advance()
     with demos.editing():  # written anew, so that running agents look at it
         pass
@@ -150,9 +186,10 @@ def _add(
     recording: Recording,
     inputs: Inputs,
     name: str,
+    labels: LabelFolder | None,
     config: IndexConfig,
 ) -> None:
-    track = _actions(recording, config.labels)
+    track = recording.load_actions().actions if labels is None else labels.read(recording.video).to_actions()
     if abs(len(inputs) - len(track)) > 1:
         raise ValueError(
             f"{recording.video}: {len(inputs)} frames at {encoder.shape.rate} Hz but {len(track)} actions; expected as many. "
@@ -174,15 +211,6 @@ def _add(
     demos.add(name, latents, chosen, rows, copied, video=video, tags=config.tag, text=text, goals=goals)
 
 
-def _actions(recording: Recording, labels: Path | None) -> ActionTrack:
-    if labels is None:
-        return recording.load_actions().actions
-    table = labels / f"{recording.name}.parquet"
-    if not table.is_file():
-        raise ValueError(f"{recording.video}: no labels in {table}; `vpt label` writes them")
-    return LabelTable.read(table).to_actions()
-
-
 def _lasting(model: str) -> str:
     """Where the model is, wherever the set is opened from."""
     return str(Path(model).resolve()) if Path(model).exists() else model
@@ -191,5 +219,6 @@ def _lasting(model: str) -> str:
 def main(config: IndexConfig) -> int:
     """0 if every recording was added, 1 if some were left out."""
     refused = index(config)
-    say(f"play it: vpt play {config.out} --task explore; change it: vpt demos list {config.out}")
+    out = escape(str(config.out))
+    say(f"play it: vpt play {out} --task explore; change it: vpt demos list {out}")
     return 1 if refused else 0

@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
+from vpt_pipeline.progress import say
+
 if TYPE_CHECKING:
     from prior.policy import Policy
     from prior.text.follower import Follower
@@ -23,6 +27,14 @@ class Models:
     def __init__(self) -> None:
         self._key: object = None
         self._held: Any = None
+        self._told: set[str] = set()
+
+    def tell(self, problems: Iterable[str]) -> None:
+        """Say what is wrong with a set, once for all episodes."""
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                say(f"[yellow]cannot be used:[/yellow] {escape(problem)}")
 
     def policy(self, source: str) -> Policy:
         """Of :func:`prior.checkpoint.from_pretrained`."""
@@ -42,11 +54,9 @@ class Models:
 
     def encoder(self, demos: DemoSet) -> Encoder:
         """Of :func:`search_agent.session.encoder_of`: the model that made a set's latents."""
-        from prior.locate import find_model
-        from search_agent.session import encoder_of
+        from search_agent.session import encoder_of, model_of
 
-        files = find_model(demos.info.source).all
-        return self._get(("encoder", demos.info), files, lambda: encoder_of(demos))  # type: ignore[no-any-return]
+        return self._get(("encoder", demos.info), model_of(demos).all, lambda: encoder_of(demos))  # type: ignore[no-any-return]
 
     def _get(self, what: object, files: Iterable[Path], load: Callable[[], Any]) -> Any:
         key = what, _stamps(files)

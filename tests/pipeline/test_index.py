@@ -28,9 +28,11 @@ from search_agent.session import open_agent
 from search_agent.ts_agent import TsAgent
 from search_agent.wishes import TextWishes
 from tests.idm.play import turning_world
-from tests.pipeline.cluster_jobs import make_video
+from tests.pipeline.cluster_jobs import make_model, make_video
 from vpt_pipeline.agents import make_agent
 from vpt_pipeline.cli import main
+from vpt_pipeline.label import LabelConfig, label_videos
+from vpt_pipeline.rollout_models import Models
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,95 @@ def test_another_models_latents_and_a_changed_model_are_refused(
     shutil.copy(world / "other" / "model.safetensors", tmp_path / "model" / "model.safetensors")
     with pytest.raises(ValueError, match="cannot be compared"):
         open_agent(out)
+
+
+def test_a_model_that_moved_is_told_of_and_found_again(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, first = tmp_path / "set", tmp_path / "model"
+    shutil.copytree(world / "prior", first)
+    assert index(world, "logs", out, model=str(first)) == 0
+    first.rename(tmp_path / "moved")
+    expected = rf"{out}: the model that made its latents is not where it was .*vpt index --model MODEL --out {out}"
+    with pytest.raises(ValueError, match=expected):
+        make_agent(str(out), None, "luanti", "logs", 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=expected):
+        open_agent(out)
+    assert main(["index", "--out", str(out), "--device", "cpu"]) == 2
+    assert "vpt index --model MODEL --out" in " ".join(capsys.readouterr().err.split())
+    assert main(["index", "--out", str(out), "--device", "cpu", "--model", str(tmp_path / "moved")]) == 0
+    assert open_agent(out).set.info.source == str(tmp_path / "moved")
+
+
+def test_odd_names_and_videos_without_actions(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "play[b]", tmp_path / "set[b]"
+    folder.mkdir()
+    for name in ("play (1)", "bob's run"):
+        shutil.copy(world / "logs" / "r0.mp4", folder / f"{name}.mp4")
+        shutil.copy(world / "logs" / "r0.jsonl", folder / f"{name}.jsonl")
+    assert index(tmp_path, folder.name, out, str(world / "prior")) == 0
+    assert set(DemoSet(out).read().demos) == {"play _1_", "bob_s run"}
+    assert "2 added, 2 demonstrations in" in capsys.readouterr().err
+    for path in folder.glob("*.jsonl"):
+        path.unlink()
+    assert index(tmp_path, folder.name, out, str(world / "prior")) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "passed over: 2 videos without actions (bob's run.mp4, play (1).mp4); expected NAME.jsonl" in said
+    assert "nothing to add:" in said and "set[b]" in said.replace(" ", "")
+
+
+def test_a_mistyped_demonstration_is_not_indexed_over(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "set"
+    assert index(world, "logs", out) == 0
+    path = out / "demos.toml"
+    for typed in (path.read_text().replace("[r0]\nenabled = true", "[r0]\nenabeld = false"), "r0 = 5\n"):
+        path.write_text(typed)
+        times = {file: file.stat().st_mtime_ns for file in out.rglob("r0/*")}
+        capsys.readouterr()
+        assert index(world, "logs", out) == 1
+        assert "cannot be used:" in capsys.readouterr().err and typed.rstrip() in path.read_text()
+        assert {file: file.stat().st_mtime_ns for file in out.rglob("r0*/*")} == times
+    assert DemoSet(out).read().demos["r1"].tags == ("logs",)
+    path.write_text("")
+    assert index(world, "logs", out) == 2 and path.read_text() == ""
+    assert "demos.toml is empty, but 2 demonstrations lie in" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_cannot_be_used_is_told_of_once_where_it_is_played(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, models = tmp_path / "set", Models()
+    assert index(world, "logs", out) == 0
+    path = out / "demos.toml"
+    path.write_text(path.read_text().replace("[r0]\nenabled", "[r0]\nenabeld"))
+    capsys.readouterr()
+    for name in (str(out), f"zip_2022:{out}", str(out)):
+        make_agent(name, None, "luanti", "logs", 0, models=models)  # type: ignore[arg-type]
+    assert capsys.readouterr().err.count("enabeld") == 1
+
+
+def test_labels_of_another_video_of_that_name_are_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, video in (("labelled", "logs/r0.mp4"), ("other", "dirt/r2.mp4"), ("copied", "logs/r0.mp4")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(world / video, tmp_path / folder / "r0.mp4")
+    labels = tmp_path / "labels"
+    label_videos(LabelConfig((str(tmp_path / "labelled"),), make_model(tmp_path / "idm"), out=str(labels)))
+    for folder, code, said in (("other", 2, "is of another video of that name"), ("copied", 0, "1 added")):
+        words = [
+            "index",
+            str(tmp_path / folder),
+            "--labels",
+            str(labels),
+            "--out",
+            str(tmp_path / "set"),
+            "--keep-nulls",
+        ]
+        words += ["--model", str(world / "prior"), "--cache", str(world / "cache"), "--device", "cpu"]
+        assert main(words) == code and said in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_seen_stands_beside_what_is_remembered(world: Path, tmp_path: Path) -> None:

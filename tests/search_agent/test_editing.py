@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from search_agent.demos import DemoSet
+from search_agent import session
+from search_agent.demos import Demo, DemoSet
 from search_agent.session import LOOK_EVERY, SearchAgent
 from tests.search_agent.lines import OneNumber, line, picture, put, set_of
 from tests.search_agent.test_wishes import TO_DIRT, TO_TREE, TREE
@@ -91,6 +94,73 @@ def test_a_set_that_somebody_is_still_typing_into_changes_nothing(demos: DemoSet
     assert only(agent, "left")
 
 
+def _nan(folder: Path) -> None:
+    _put(folder, np.full((200, 4), np.nan, np.float16))
+
+
+def _by_columns(folder: Path) -> None:
+    _put(folder, np.asfortranarray(np.load(folder / "demos" / "a" / "latents.npy")))
+
+
+def _put(folder: Path, latents: np.ndarray) -> None:
+    path = folder / "demos" / "a" / "latents.npy"
+    path.unlink()  # in its place would be under the agent's feet
+    np.save(path, latents)
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "demos" / "a" / "actions.npz"
+    path.write_bytes(path.read_bytes()[:900])
+
+
+@pytest.mark.parametrize("damage", [_nan, _by_columns, _cut])
+def test_a_damaged_demonstration_ends_no_play(demos: DemoSet, damage: Callable[[Path], None]) -> None:
+    agent = SearchAgent(demos, OneNumber())  # type: ignore[arg-type]
+    assert only(agent, "forward")
+    damage(demos.folder)
+    (demos.folder / "demos.toml").touch()
+    fresh = SearchAgent(DemoSet(demos.folder), OneNumber())  # type: ignore[arg-type]
+    for one in (agent, fresh):
+        assert only(one, "left") and "demos/a: damaged" in one.problems[0]
+
+
+def _lost(path: Path) -> None:
+    path.unlink()
+
+
+def _emptied(path: Path) -> None:
+    path.write_text("")
+
+
+def _unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [_lost, _emptied, _unreadable])
+def test_a_lost_listing_changes_nothing(demos: DemoSet, damage: Callable[[Path], None]) -> None:
+    agent = SearchAgent(demos, OneNumber())  # type: ignore[arg-type]
+    play(agent)
+    damage(demos.folder / "demos.toml")
+    assert only(agent, "forward") and "demos.toml" in agent.problems[0]
+
+
+def test_what_cannot_be_searched_ends_no_play(demos: DemoSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = SearchAgent(demos, OneNumber())  # type: ignore[arg-type]
+    play(agent)
+
+    def refuse(demos: list[Demo]) -> None:
+        raise ValueError("more than the memory allows")
+
+    monkeypatch.setattr(session, "DemoSearcher", refuse)
+    disable(ChooseConfig(demos.folder, ("a",)))
+    play(agent, LOOK_EVERY)
+    assert play(agent) == [set()] * 60 and agent.problems == ["more than the memory allows"]
+    monkeypatch.undo()
+    (demos.folder / "demos.toml").touch()
+    assert only(agent, "left")
+
+
 def test_a_wish_outlasts_edits(tmp_path: Path) -> None:
     demos = set_of(tmp_path, TO_TREE, TO_DIRT, goal_dims=3)
     agent = SearchAgent(demos, OneNumber())  # type: ignore[arg-type]
@@ -109,3 +179,9 @@ def test_with_tags_none_of_which_is_there_it_says_which_are(demos: DemoSet) -> N
         ValueError, match=r"no demonstration with a tag of seeds is enabled among 2; tags there are: dirt, logs"
     ):
         SearchAgent(demos, OneNumber(), tags=("seeds",))  # type: ignore[arg-type]
+    path = demos.folder / "demos.toml"
+    path.write_text(path.read_text().replace('tags = ["', 'tags = "').replace('"]', '"'))
+    with pytest.raises(
+        ValueError, match=rf"{demos.folder}: .*enabled among 0; .*2 cannot be used: .*\[a\]: tags is 'logs'.*\[b\]"
+    ):
+        SearchAgent(demos, OneNumber())  # type: ignore[arg-type]

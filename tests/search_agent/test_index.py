@@ -379,6 +379,18 @@ def test_a_save_that_fails_leaves_the_index_as_it_was(
     assert open_index(saved / "index").names == ["demo0", "demo1", "demo2", "demo3"]
 
 
+def test_an_index_that_another_process_saved_anew_is_told_of(all_approximate: None, saved: Path) -> None:
+    index, other = open_index(saved / "index"), open_index(saved / "index")
+    other.remove("demo1")
+    other.save(saved / "index")
+    for change in (lambda: index.remove("demo2"), lambda: index.save(saved / "more")):
+        with pytest.raises(
+            ValueError, match=r"the codes of this index are gone .*; another process saved it anew. Open it"
+        ):
+            change()
+    assert index.names == ["demo0", "demo1", "demo2", "demo3"]
+
+
 def test_latents_may_lie_elsewhere(saved: Path) -> None:
     (saved / "latents" / "demo2.npy").rename(saved / "other.npy")
     with pytest.raises(ValueError, match=r"demo2\.npy \(segment 'demo2'\): there is no such file"):
@@ -432,6 +444,14 @@ DAMAGES = {
     "metric": (about(metric="l3"), "about.json: expected a metric of l1, l2, cosine, found 'l3'"),
     "dims": (about(dims=65), "about.json: says dims 65, its segments have 64"),
     "unknown": (about(colour="red"), r"about.json: unknown settings \['colour'\]"),
+    "kind of number": (about(built_rows=None), "about.json: built_rows is None, expected int; build the index again"),
+    "kind of list": (about(segments=[5]), r"about.json: segments is \[5\], expected list"),
+    "segment": (about(segments=[{"name": "demo0"}]), "about.json: settings of the wrong kind .*'rows'"),
+    "budget": (about(budget={"x": 1}), r"about.json: unknown settings \['x'\]"),
+    "no budget": (about(budget=[]), r"about.json: budget is \[\], expected dict"),
+    "recall": (about(recall={"near": {}}), "about.json: settings of the wrong kind .*'recall'"),
+    "probes": (about(probes=0), "about.json: probes is 0, depth"),
+    "no record": (about(codes=None), "about.json: settings of the wrong kind .*'file'"),
     "other latents": (
         other_latents(1500),
         r"demo1.npy \(segment 'demo1'\): expected latents \w+, found others, \w+; put",
