@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS
+from data.actions import BUTTON_INDEX, MIRRORED_BUTTONS, ActionTrack
 from data.joint_actions import BUTTON_CHOICES, JointActions
 
 _MIRROR = np.arange(len(BUTTON_INDEX))
@@ -79,6 +79,11 @@ def mirror_joint(buttons: NDArray[np.int64], camera: NDArray[np.int64]) -> tuple
     table, bins = _mirrored_buttons(), JointActions().quantizer.bins
     pitch, yaw = np.divmod(camera, bins)
     return table[buttons], pitch * bins + (bins - 1 - yaw)
+
+
+def mirror_track(track: ActionTrack) -> ActionTrack:
+    """What one does who is to act in mirrored pictures, as :func:`mirror_joint` has it."""
+    return ActionTrack(track.buttons[:, _ACTING], track.camera * np.array([1, -1], np.float32), track.gui_open)
 
 
 @cache

@@ -243,10 +243,20 @@ class SearchRules:
 def describe(step: SearchStep | None, demos: list[Demo]) -> dict[str, Any]:
     """A step as a line of a log. None: nothing was copied."""
     if step is None:
-        return {"demo": "", "frame": 0, "searched": "", "distance": 0.0, "limit": 0.0, "left": None, "hope": None}
+        return {
+            "demo": "",
+            "frame": 0,
+            "turned": False,
+            "searched": "",
+            "distance": 0.0,
+            "limit": 0.0,
+            "left": None,
+            "hope": None,
+        }
     return {
         "demo": demos[step.demo].name,
         "frame": int(demos[step.demo].rows[step.row]),
+        "turned": demos[step.demo].turned,
         "searched": step.why,
         "distance": round(step.distance, 5),
         "limit": round(step.limit, 5),

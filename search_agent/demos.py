@@ -30,6 +30,7 @@ from search_agent.demo_files import (
     ACTIONS,
     GOALS,
     LATENTS,
+    MIRRORED,
     Demo,
     discard,
     read_demo,
@@ -176,7 +177,7 @@ class DemoSet:
             raise ValueError(f"{where}: expected enabled = true or false, and text and video in quotes")
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise ValueError(f'{where}: tags is {tags!r}, expected a list such as ["logs", "night"]')
-        stamps = tuple(_stamp(self.folder / DEMOS / name / file) for file in (LATENTS, ACTIONS, GOALS))
+        stamps = tuple(_stamp(self.folder / DEMOS / name / file) for file in (LATENTS, ACTIONS, GOALS, MIRRORED))
         known = self._known.get(name)
         content = known[1] if known and known[0] == stamps else self._load(name)
         self._known[name] = stamps, content
@@ -224,6 +225,7 @@ class DemoSet:
         text: str = "",
         enabled: bool = True,
         goals: NDArray[np.float16] | None = None,
+        mirrored: NDArray[np.float16] | None = None,
         only_new: bool = False,
     ) -> str | None:
         """Add a demonstration, or put it in the place of the one of that name and video; another video's name is not taken
@@ -240,12 +242,12 @@ class DemoSet:
             "copied": copied,
         }
         try:
-            require_whole(latents, kept, goals, self.info.dims, self.info.embedder_dims)
+            require_whole(latents, kept, goals, mirrored, self.info.dims, self.info.embedder_dims)
         except ValueError as error:
             raise ValueError(f"{video}: cannot be added to {self.folder} as {name} ({error})") from error
         fresh, old = (self.folder / DEMOS / f".{secrets.token_hex(8)}{PART_MARK}" for _ in range(2))
         try:
-            write_demo(fresh, latents, kept, goals)
+            write_demo(fresh, latents, kept, goals, mirrored)
             with self.editing() as document:
                 videos = {other: _video_of(entry) for other, entry in document.unwrap().items()}
                 if only_new and name in videos:

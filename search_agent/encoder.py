@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from data.augment import mirror_views
 from data.files import sha256_file
 from data.frame_inputs import Eye, InputShape, Views
 from prior.checkpoint import from_pretrained
@@ -40,8 +41,8 @@ class Encoder(Protocol):
     dims: int
     shape: InputShape
 
-    def encode(self, inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Frames of one episode, from its beginning -> (T, D)."""
+    def encode(self, inputs: Inputs, rows: NDArray[np.int64], mirror: bool = False) -> NDArray[np.float16]:
+        """Frames of one episode, from its beginning -> (T, D). mirror: of the mirrored pictures."""
 
     def stream(self) -> Stream:
         """An episode begins."""
@@ -64,7 +65,7 @@ class PolicyEncoder:
         self.dims, self.shape = self.policy.config.hidden * (2 if self.seen else 1), self.policy.config.inputs
 
     @torch.inference_mode()
-    def encode(self, inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+    def encode(self, inputs: Inputs, rows: NDArray[np.int64], mirror: bool = False) -> NDArray[np.float16]:
         """See :class:`Encoder`."""
         chunk, memory, out = 256, self.policy.empty_memory(1), []
         for start in range(0, len(rows), chunk):
@@ -72,6 +73,9 @@ class PolicyEncoder:
             first = np.zeros(len(part), bool)
             first[0] = start == 0
             views = inputs.views(part, first)
+            if mirror:
+                images, motion = mirror_views(views.images, views.motion)
+                views = Views(np.ascontiguousarray(images), motion)
             latents, memory = self.latents(views, memory, torch.from_numpy(first))
             out.append(latents.float().cpu().numpy().astype(np.float16))
         return np.concatenate(out)

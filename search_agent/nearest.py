@@ -26,7 +26,7 @@ class DemoSearcher:
     """
 
     def __init__(self, demos: list[Demo], index: LatentIndex | None = None, budget: Budget | None = None) -> None:
-        self.index = index or build([(demo.name, demo.latents) for demo in demos], "l1", budget)
+        self.index = index or build([(_segment(demo), demo.latents) for demo in demos], "l1", budget)
         self._demos = demos
         self._apart = ~np.concatenate([demo.copied for demo in demos])
         """Flat rows that are not to be copied, and so not searched for."""
@@ -98,3 +98,8 @@ class DemoSearcher:
     def distance(self, latent: NDArray[np.float32], demo: int, row: int) -> float:
         """See :class:`search_agent.agent.Searcher`."""
         return float(np.abs(self._demos[demo].latents[row].astype(np.float32) - latent).mean())
+
+
+def _segment(demo: Demo) -> str:
+    """A name of its own for each way round; no demonstration's has a stroke."""
+    return f"{demo.name}/turned" if demo.turned else demo.name

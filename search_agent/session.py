@@ -60,6 +60,10 @@ NOTHING = Action()
 """What is done where no demonstration is left to copy."""
 
 
+def _each_way(demos: list[Demo]) -> list[Demo]:
+    return [way for demo in demos for way in demo.both_ways]
+
+
 class SearchAgent:
     """Plays a set of demonstrations; ``step`` tells what was copied last, None where nothing is left to copy.
 
@@ -83,12 +87,12 @@ class SearchAgent:
         self.reset()
 
     def _usable(self) -> list[Demo]:
-        """Those to copy, of what was last read; with a wish, only those that can be compared with it. Raises ValueError if
-        there are none."""
+        """Those to copy, of what was last read, each way round that it may be copied; with a wish, only those that can be
+        compared with it. Raises ValueError if there are none."""
         self.problems = list(self._listing.problems)
         found = chosen(self.set.folder, self._listing, self.tags)
         if self._wish is None:
-            return found
+            return _each_way(found)
         known = [demo for demo in found if demo.goals is not None]
         lacking = [demo.name for demo in found if demo.goals is None]
         if lacking:
@@ -99,7 +103,7 @@ class SearchAgent:
             if not known:
                 raise ValueError(told)
             self.problems.append(told)
-        return known
+        return _each_way(known)
 
     def _take(self, demos: list[Demo]) -> None:
         self._searcher = DemoSearcher(demos) if demos else None

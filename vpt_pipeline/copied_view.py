@@ -51,9 +51,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 310.0, 36.0, 116.0  # of the curve, in a pa
 
 @dataclass(frozen=True)
 class Copied:
-    """What one frame copied: frame ``frame`` (at the set's rate) of a demonstration ("": nothing was left to copy), at
-    ``distance``, which is doubted beyond ``limit``; searched: why it was searched for just now, or nothing. left: where a copy
-    ended, its distance then, if it had one; hope: by how many deviations over chance the copy leads to what is wished for."""
+    """What one frame copied: frame ``frame`` (at the set's rate) of a demonstration ("": nothing was left to copy), the other
+    way round where ``turned``, at ``distance``, which is doubted beyond ``limit``; searched: why it was searched for just now,
+    or nothing. left: where a copy ended, its distance then, if it had one; hope: by how many deviations over chance the copy
+    leads to what is wished for."""
 
     demo: str
     frame: int
@@ -62,6 +63,7 @@ class Copied:
     limit: float
     left: float | None = None
     hope: float | None = None
+    turned: bool = False
 
     @property
     def colour(self) -> Colour:
@@ -93,10 +95,18 @@ def read_copied(path: Path) -> list[Copied]:
 
 
 def _copied(row: Mapping[str, Any]) -> Copied:
+    numbers = (row["left"], row["hope"]) if "left" in row else (None, None)
+    left, hope = (None if number is None else float(number) for number in numbers)
     return Copied(
-        str(row["demo"]), int(row["frame"]), str(row["searched"]), float(row["distance"]), float(row["limit"]),
-        *(None if row.get(name) is None else float(row[name]) for name in ("left", "hope")),
-    )  # fmt: skip
+        str(row["demo"]),
+        int(row["frame"]),
+        str(row["searched"]),
+        float(row["distance"]),
+        float(row["limit"]),
+        left,
+        hope,
+        bool(row.get("turned", False)),
+    )
 
 
 def view_pictures(video: Path, videos: Mapping[str, Path], rate: int) -> Iterator[Picture]:
@@ -117,7 +127,10 @@ def view_pictures(video: Path, videos: Mapping[str, Path], rate: int) -> Iterato
         top = 1.08 * max(one.highest for one in log)
         for now, frame in zip(range(len(log)), reader, strict=False):
             theirs = demos.picture(log[now].demo, log[now].frame) if log[now].demo else "nothing is left to copy"
-            shown = missing(theirs, size) if isinstance(theirs, str) else theirs
+            if isinstance(theirs, str):
+                shown = missing(theirs, size)
+            else:
+                shown = np.ascontiguousarray(theirs[:, ::-1]) if log[now].turned else theirs
             yield _draw(fitted(frame.rgb, size, BACKGROUND), shown, log, now, rate, top or 1.0, actions)
 
 
@@ -167,7 +180,7 @@ def _title(copied: Copied, now: int, rate: int) -> Picture:
     middle = _TITLE / 2
     canvas.text("THE AGENT SEES", 10, middle, 8.5, TEXT, bold=True)
     canvas.text(f"frame {now}   {_clock(now, _RATE)}", 310, middle, 8.5, DIM, align=1)
-    where = f"frame {copied.frame}   {_clock(copied.frame, rate)}"
+    where = f"{'mirrored   ' if copied.turned else ''}frame {copied.frame}   {_clock(copied.frame, rate)}"
     right = 630 - canvas.text(where, 630, middle, 8.5, DIM, align=1) - 8
     left = 338 + canvas.text("COPIES", 330, middle, 8.5, TEXT, bold=True)
     canvas.text(_shortened(copied.demo, int((right - left) / 4.7)), left, middle, 8.5, LIT)

@@ -185,7 +185,7 @@ def merge(config: MergeConfig) -> int:
     for demo in listing.demos.values():
         new = demo.name not in there and ours.add(
             demo.name, demo.latents, demo.track, demo.rows, demo.copied, video=demo.video, tags=demo.tags, text=demo.text,
-            enabled=demo.enabled, goals=demo.goals if embedded else None, only_new=True,
+            enabled=demo.enabled, goals=demo.goals if embedded else None, mirrored=demo.mirrored, only_new=True,
         )  # fmt: skip
         if not new:
             say(f"[yellow]left out:[/yellow] {escape(str(config.set))} has a demonstration {escape(demo.name)}")

@@ -11,6 +11,7 @@ set.
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ class IndexConfig:
     seen: bool | None = None
     """Compare what is seen now beside what the model remembers. By default with models that have a motion stem, whose latents
     tell more of what is being done."""
+    mirror: bool | None = None
+    """Copy each demonstration the other way round, too, left for right: twice as many situations of the same recordings, for
+    twice the encoding. By default with models that learnt from mirrored episodes (`vpt train-prior --mirror`)."""
     cache: Path = Path("runs/cache")
     """Where decoded frames are kept."""
     device: str = "auto"
@@ -206,9 +210,19 @@ def _add(
     text = config.text or str(recording.load_meta().get("text", "") if recording.meta else "")
     chosen = ActionTrack(track.buttons[rows], track.camera[rows], track.gui_open[rows])
     latents, video, goals = encoder.encode(inputs, rows), recording.video.resolve(), None
+    mirrored = encoder.encode(inputs, rows, mirror=True) if _mirrors(config, encoder.source) else None
     if embedder is not None:
         goals = embeddings_at(embedder, video, rows, config.cache, encoder.shape.rate)
-    demos.add(name, latents, chosen, rows, copied, video=video, tags=config.tag, text=text, goals=goals)
+    demos.add(
+        name, latents, chosen, rows, copied, video=video, tags=config.tag, text=text, goals=goals, mirrored=mirrored
+    )
+
+
+def _mirrors(config: IndexConfig, model: str) -> bool:
+    if config.mirror is not None:
+        return config.mirror
+    about = Path(model) / "training.json"
+    return about.is_file() and bool(json.loads(about.read_text(encoding="utf-8")).get("training", {}).get("mirror"))
 
 
 def _lasting(model: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,31 @@ def test_a_novices_turns_and_slips_of_the_hand_are_not_copied(
         for frame in reader:
             agent.act({"pov": frame.rgb})
             assert agent.step is not None and demo.copied[agent.step.row]
+
+
+def test_mirrored_pictures_are_followed_the_other_way_round(world: Path, tmp_path: Path) -> None:
+    out, both = tmp_path / "set", ["--mirror", "True"]
+    command = ["index", str(world / "logs"), "--model", str(world / "prior"), "--out", str(out)]
+    assert main([*command, "--cache", str(world / "cache"), "--device", "cpu", *both]) == 0
+    assert main(["demos", "merge", str(_empty_copy(out, tmp_path / "more")), "--other", str(out)]) == 0
+    with VideoReader(find_recordings(world / "logs")[0].video) as reader:
+        frames = [frame.rgb for frame in reader][:20]
+    straight, turned = open_agent(out), open_agent(tmp_path / "more")
+    assert len(turned.demos) == 4 and len(DemoSet(out).read().demos) == 2
+    for frame in frames:
+        straight.act({"pov": frame})
+        turned.act({"pov": np.ascontiguousarray(frame[:, ::-1])})
+    assert not straight.told()["turned"] and turned.told()["turned"]
+    assert turned.told()["demo"] == straight.told()["demo"] and turned.told()["frame"] == straight.told()["frame"]
+
+
+def test_a_model_that_learnt_from_mirrored_episodes_is_asked_for_them(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "prior", tmp_path / "prior")
+    for share in (0.5, 0.0):
+        (tmp_path / "prior" / "training.json").write_text(json.dumps({"training": {"mirror": share}}))
+        assert index(world, "logs", tmp_path / f"set{share}", str(tmp_path / "prior")) == 0
+        demos = DemoSet(tmp_path / f"set{share}").read().demos.values()
+        assert [demo.mirrored is not None for demo in demos] == [share > 0] * 2
 
 
 def _empty_copy(demos: Path, folder: Path) -> Path:

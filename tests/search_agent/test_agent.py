@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_what_is_not_to_be_copied_ends_a_copy_and_is_never_found() -> None:
     alone = rules(slipped)
     found = [alone.step(at(18 + frame)) for frame in range(5)]
     assert [s.row for s in found] == [18, 19, 19, 19, 23], "in a gap, what is nearest beside it"
+
+
+def test_a_demonstration_is_copied_the_other_way_round_too() -> None:
+    demo = line("a", 0, 40, key="left", pitch=1.0)
+    demo.track.camera[:, 1] = 3
+    demo.track.gui_open[30:] = True
+    assert demo.both_ways == [demo]
+    there, turned = replace(demo, mirrored=line("", 100, 40).latents).both_ways
+    assert not there.turned and turned.turned and turned.both_ways == [turned]
+    assert turned.copied[:30].all() and not turned.copied[30:].any(), "a GUI is no mirror image"
+    player, pitch = rules(there, turned), Pitch([there, turned], limit=10)
+    step = player.step(at(110))
+    assert (step.demo, step.row) == (1, 10)
+    assert copied_action(turned, 1, 10, pitch) == Action(frozenset({"right"}), (10.0, -3.0))
 
 
 def test_usual_distances_are_between_demonstrations() -> None:
