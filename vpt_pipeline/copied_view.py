@@ -31,7 +31,7 @@ VIEW_WIDTH = 640
 REASONS: dict[str, Colour] = {
     "begin": TEXT,
     "end": (120, 200, 140),
-    "gap": (215, 200, 120),
+    "gap": (110, 215, 205),
     "long": (190, 150, 235),
     "diverged": CHIP_TEXT,
     "lost": WRONG,
