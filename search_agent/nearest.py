@@ -28,7 +28,8 @@ class DemoSearcher:
     def __init__(self, demos: list[Demo], index: LatentIndex | None = None, budget: Budget | None = None) -> None:
         self.index = index or build([(_segment(demo), demo.latents) for demo in demos], "l1", budget)
         self._demos = demos
-        self._apart = ~np.concatenate([demo.copied for demo in demos])
+        apart = ~np.concatenate([demo.copied for demo in demos])
+        self._apart = apart if apart.any() else None
         """Flat rows that are not to be copied, and so not searched for."""
         self.usual = self._usual()
 
@@ -86,7 +87,7 @@ class DemoSearcher:
         self, latent: NDArray[np.float32], count: int, without: set[int], extra: Mapping[int, NDArray[np.float32]]
     ) -> list[Match]:
         """The nearest frames, by cost."""
-        near = self.index.search(latent, count, without, self._apart if self._apart.any() else None)
+        near = self.index.search(latent, count, without, self._apart)
         matches = []
         for demo, row, distance in zip(
             near.segments.tolist(), near.rows.tolist(), near.distances.tolist(), strict=True

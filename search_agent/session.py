@@ -210,10 +210,8 @@ class SearchAgent:
             demos = self._usable()
             if not self._has(demos):
                 self._change(demos)
-        except (
-            ValueError,
-            OSError,
-        ) as error:  # what is out of the set must not be copied, even where nothing else is left
+        except (ValueError, OSError) as error:
+            # What is out of the set must not be copied, even where nothing else is left.
             self.problems.append(str(error))
             if self.demos:
                 self._change([])

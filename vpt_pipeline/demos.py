@@ -25,7 +25,7 @@ from tomlkit.items import Comment, Table, Whitespace
 from search_agent.demo_files import discard, require_name
 from search_agent.demos import DEMOS, FIELDS, LISTING, DemoSet
 from search_agent.wishes import without_embeddings
-from vpt_pipeline.progress import console, say
+from vpt_pipeline.progress import console, say, say_left_out
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,10 @@ def merge(config: MergeConfig) -> int:
             enabled=demo.enabled, goals=demo.goals if embedded else None, mirrored=demo.mirrored, only_new=True,
         )  # fmt: skip
         if not new:
-            say(f"[yellow]left out:[/yellow] {escape(str(config.set))} has a demonstration {escape(demo.name)}")
+            say_left_out(f"{config.set} has a demonstration {demo.name}")
         added += bool(new)
     for problem in listing.problems:
-        say(f"[yellow]left out:[/yellow] {escape(problem)}")
+        say_left_out(problem)
     say(f"{added} added to {escape(str(config.set))}")
     if added and ours.info.embedder and not embedded:
         say(f"[yellow]without embeddings:[/yellow] what was added; {escape(without_embeddings(ours))}")

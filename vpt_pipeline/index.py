@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +35,7 @@ from search_agent.encoder import Encoder, PolicyEncoder
 from search_agent.session import model_of
 from search_agent.set_info import ABOUT
 from search_agent.wishes import open_space
-from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.progress import progress_bar, say, say_left_out
 from vpt_pipeline.train_idm import pick_device
 
 
@@ -77,6 +77,7 @@ def index(config: IndexConfig) -> list[str]:
     """Add what is not there yet; returns why recordings were left out. Raises ValueError if the set cannot be used."""
     device = pick_device(config.device)
     encoder = PolicyEncoder(_model_of(config), device, config.seen)
+    config = replace(config, mirror=_mirrors(config, encoder.source))
     info = SetInfo(
         _lasting(encoder.source), encoder.sha256, encoder.dims, encoder.shape.rate, not config.keep_nulls, encoder.seen
     )
@@ -106,7 +107,7 @@ def index(config: IndexConfig) -> list[str]:
                 added += 1
             except ValueError as error:
                 refused.append(str(error))
-                say(f"[yellow]left out:[/yellow] {escape(str(error))}")
+                say_left_out(error)
             bar.advance()
     there = len(demos.videos())
     if not there:
@@ -210,7 +211,7 @@ def _add(
     text = config.text or str(recording.load_meta().get("text", "") if recording.meta else "")
     chosen = ActionTrack(track.buttons[rows], track.camera[rows], track.gui_open[rows])
     latents, video, goals = encoder.encode(inputs, rows), recording.video.resolve(), None
-    mirrored = encoder.encode(inputs, rows, mirror=True) if _mirrors(config, encoder.source) else None
+    mirrored = encoder.encode(inputs, rows, mirror=True) if config.mirror else None
     if embedder is not None:
         goals = embeddings_at(embedder, video, rows, config.cache, encoder.shape.rate)
     demos.add(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -106,3 +107,8 @@ def progress_bar(title: str, total: int | None, unit: str) -> Iterator[Bar]:
 def say(text: str) -> None:
     """A line for the person who runs the command (rich markup allowed)."""
     console.print(text, highlight=False)
+
+
+def say_left_out(why: object) -> None:
+    """What a command goes on without, and why, as it stands: paths may hold brackets."""
+    say(f"[yellow]left out:[/yellow] {escape(str(why))}")

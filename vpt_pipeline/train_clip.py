@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 import tyro
@@ -32,11 +32,13 @@ from prior.text.embedding.clip_data import ClipLoader, Film
 from prior.text.embedding.clip_training import FEWEST, ClipTrainer, ClipTraining
 from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.small_clip import SmallClip, SmallClipConfig, preset, save_clip
-from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.progress import progress_bar, say, say_left_out
 from vpt_pipeline.train_idm import hold_back, pick_device
 
 HELD_BACK = "held_back.json"
 """In the folder of a model: the videos that it was not trained on, relative to the folder."""
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,20 @@ def films_of(config: TrainClipConfig, model: SmallClipConfig) -> list[Film]:
 
     with progress_bar("reading videos", len(clips), "videos") as bar:
         found = beside_each_other(read, clips)
-    for message in found:
-        if isinstance(message, str):
-            say(f"[yellow]left out:[/yellow] {message}")
-    films = [film for film in found if isinstance(film, Film)]
-    if not films:
-        raise ValueError("none of the videos can be used (reasons above)")
-    return films
+    return usable(found, Film, "videos")
+
+
+def usable(found: Iterable[Kind | str], kind: type[Kind], what: str) -> list[Kind]:
+    """Those of a kind; says of the others why they are none. what: they are. Raises ValueError if there are none."""
+    kept = []
+    for one in found:
+        if isinstance(one, kind):
+            kept.append(one)
+        else:
+            say_left_out(one)
+    if not kept:
+        raise ValueError(f"none of the {what} can be used (reasons above)")
+    return kept
 
 
 def who_played_what(video: Path) -> str:

@@ -19,7 +19,7 @@ from data.recording import Recording, find_recordings
 from idm.cache import CachedRecording, cache_all
 from idm.config import IDMConfig, preset
 from idm.training import Trainer, TrainingConfig, finish
-from vpt_pipeline.progress import progress_bar, say
+from vpt_pipeline.progress import progress_bar, say, say_left_out
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load(recordings: list[Recording], config: IDMConfig, cache: Path) -> list[Ca
     with progress_bar("reading recordings", len(recordings), "recordings") as bar:
         usable, refused = cache_all(recordings, config, cache, lambda _: bar.advance())
     for message in refused:
-        say(f"[yellow]left out:[/yellow] {message}")
+        say_left_out(message)
     if not usable:
         raise ValueError(f"none of the {len(recordings)} recordings can be used (reasons above)")
     return usable

@@ -40,7 +40,7 @@ from prior.training import (
     process,
     start_processes,
 )
-from vpt_pipeline.progress import hush, progress_bar, say
+from vpt_pipeline.progress import hush, progress_bar, say, say_left_out
 from vpt_pipeline.train_idm import hold_back, pick_device, tensorboard_writer
 
 
@@ -152,7 +152,7 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
                 recordings, labels, policy, config.cache, choices, bar.advance, rank / world, videos
             )
         for message in refused:
-            say(f"[yellow]left out:[/yellow] {message}")
+            say_left_out(message)
         if not usable:
             expected = "videos with labels" if labels is not None else "NAME.mp4 beside NAME.jsonl"
             raise ValueError(f"{folder}: nothing to clone in {len(recordings)} recordings; expected {expected}")

@@ -36,7 +36,7 @@ from prior.text.policy import GoalPolicy, Start, load_goal_policy
 from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from prior.text.relabel import Relabelling
 from vpt_pipeline.progress import progress_bar, say
-from vpt_pipeline.train_clip import held_back_by, no_clip, who_played_what
+from vpt_pipeline.train_clip import held_back_by, no_clip, usable, who_played_what
 from vpt_pipeline.train_idm import hold_back
 from vpt_pipeline.train_prior import TrainPriorConfig, train
 
@@ -192,18 +192,13 @@ def embed_pairs(
 
     with progress_bar("embedding clips with texts", len(told), "videos") as bar:
         found = beside_each_other(embed, told)
-    for message in found:
-        if isinstance(message, str):
-            say(f"[yellow]left out:[/yellow] {message}")
-    usable = [video for video in found if isinstance(video, ToldVideo)]
-    if not usable:
-        raise ValueError("none of the videos with texts can be used (reasons above)")
-    kept, held = hold_back(usable, config.hold_back)
+    videos = usable(found, ToldVideo, "videos with texts")
+    kept, held = hold_back(videos, config.hold_back)
     kind, folder = split_name(embedder.name)
     unseen = held_back_by(Path(folder)) if kind == "clip" and held else set()
-    if 0 < sum(video.video.resolve() in unseen for video in usable) < len(usable):
-        held = [video for video in usable if video.video.resolve() in unseen]
-        kept = [video for video in usable if video.video.resolve() not in unseen]
+    if 0 < sum(video.video.resolve() in unseen for video in videos) < len(videos):
+        held = [video for video in videos if video.video.resolve() in unseen]
+        kept = [video for video in videos if video.video.resolve() not in unseen]
     return _text_goals(kept, embedder), _text_goals(held, embedder) if held else None
 
 

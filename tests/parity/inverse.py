@@ -31,14 +31,11 @@ def check(folder: Path, most_parameters: float = 1e9) -> Iterator[Finding]:
 def _file(path: Path, most_parameters: float) -> Iterator[Finding]:
     meta = json.loads(path.read_text())
     config = idm_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
-    with torch.device("meta"):
-        if sum(p.numel() for p in InverseDynamicsModel(config).parameters()) > most_parameters:
-            return
+    made = recipes.seeded(lambda: InverseDynamicsModel(config), meta, most_parameters)
+    if made is None:
+        return
+    model, frames = made
     golden = Seen(dict(np.load(path.with_suffix(".npz"))))
-    model = InverseDynamicsModel(config).eval()
-    recipes.fill(model, meta["weight_seed"], meta.get("weight_digests"))
-    frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
-    recipes.check_frames(frames, meta)
     for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
         model = model.to(dtype)
         yield from guarded(f"{path.stem} layer", _layers(model, path.stem, frames, golden, suffix))

@@ -37,14 +37,11 @@ def _file(path: Path, most_parameters: float) -> Iterator[Finding]:
     if "kwargs" not in meta:  # STEVE-1's files, of the same names: tests/parity/steve1.py
         return
     config = policy_config(meta["kwargs"], {"temperature": meta["temperature"]}, str(path))
-    with torch.device("meta"):
-        if sum(p.numel() for p in Policy(config).parameters()) > most_parameters:
-            return
+    made = recipes.seeded(lambda: Policy(config), meta, most_parameters)
+    if made is None:
+        return
+    policy, frames = made
     golden = Seen(dict(np.load(path.with_suffix(".npz"))))
-    policy = Policy(config).eval()
-    recipes.fill(policy, meta["weight_seed"], meta.get("weight_digests"))
-    frames = recipes.frames(meta["B"], meta["T"], meta["frame_seed"])
-    recipes.check_frames(frames, meta)
     for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
         policy = policy.to(dtype)
         yield from guarded(f"{path.stem} layer", _layers(path.stem, policy, frames, golden, suffix))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def weight(name: str, shape: tuple[int, ...], seed: int, index: int) -> NDArray[np.float32]:
@@ -63,3 +65,17 @@ def fill(module: nn.Module, seed: int, digests: Mapping[str, str] | None = None)
             assert digest(values) == digests[name], f"the recipe's {name} is not the reference's"
         with torch.no_grad():
             parameters[name].copy_(torch.from_numpy(values))
+
+
+def seeded(
+    make: Callable[[], Network], meta: Mapping[str, Any], most_parameters: float
+) -> tuple[Network, NDArray[np.uint8]] | None:
+    """The network and the frames that a file's outputs are of; None if it has more parameters than that."""
+    with torch.device("meta"):
+        if sum(p.numel() for p in make().parameters()) > most_parameters:
+            return None
+    network = make().eval()
+    fill(network, meta["weight_seed"], meta.get("weight_digests"))
+    shown = frames(meta["B"], meta["T"], meta["frame_seed"])
+    check_frames(shown, meta)
+    return network, shown
