@@ -4,7 +4,8 @@
 
 Each folder holds recordings of one task, whose meta tells which. The prior is fine-tuned on each and plays that task beside the
 prior as it was, random actions and the scripted player it was recorded from, all from the same places. With ``--rounds``, the
-player and the fine-tuned prior then take turns in new recordings (``vpt record --novice``), and it is fine-tuned on these, too.
+player and the fine-tuned prior then take turns in new recordings (``vpt record --novice``), and it is fine-tuned on these, too:
+each round's make up half as much of an epoch as the folder's.
 Resumes where it stopped. Writes OUT/summary.json.
 """
 
@@ -84,6 +85,7 @@ def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
             tuple(play), out=out, start=policy, steps=args.steps, batch=args.batch, average=0.995, chunk=args.chunk,
             learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
             precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
+            shares=(2.0, *[1.0] * number),
         )  # fmt: skip
         if not (out / "model.safetensors").exists():
             train(config)

@@ -54,19 +54,47 @@ class PreviousFrameStem(MotionStem):
         return super().forward(images_NHWC[..., :count], images_NHWC[..., count:], motion_NChw, ahead=False)
 
 
+FrameStem = ImageTrunk | PreviousFrameStem
+"""What of a policy looks at single frames, one way or the other."""
+
+
+def frame_stem(config: PolicyConfig) -> FrameStem:
+    """Of random weights."""
+    if config.stem == "motion":
+        return PreviousFrameStem(
+            config.image_size,
+            config.flow_grid,
+            config.stem_channels,
+            config.trunk_channels,
+            config.hidden,
+            config.fovea,
+        )
+    return ImageTrunk((*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False)
+
+
+def stem_features(
+    stem: FrameStem, config: PolicyConfig, images_NHWC: Tensor, motion_NChw: Tensor | None = None
+) -> Tensor:
+    """See :meth:`Policy.frame_features`."""
+    if isinstance(stem, PreviousFrameStem):
+        count = 2 * config.inputs.channels
+        if motion_NChw is None or images_NHWC.shape[-1] != count:
+            raise ValueError(
+                f"this policy reads motion: expected images (N, H, W, {count}), each frame with the one before it, and the "
+                f"motion between them, got images {tuple(images_NHWC.shape)} and "
+                f"{'no' if motion_NChw is None else 'a'} motion; data.frame_inputs.Eye and FrameInputs.views make both"
+            )
+        seen: Tensor = stem(images_NHWC, motion_NChw)
+        return seen
+    pixels = images_NHWC.to(stem.input_dtype).permute(0, 3, 1, 2) / 255.0
+    out: Tensor = stem(pixels)
+    return out
+
+
 class _Net(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.img_process: ImageTrunk | PreviousFrameStem
-        if config.stem == "motion":
-            self.img_process = PreviousFrameStem(
-                config.image_size, config.flow_grid, config.stem_channels, config.trunk_channels, config.hidden,
-                config.fovea,
-            )  # fmt: skip
-        else:
-            self.img_process = ImageTrunk(
-                (*config.image_size, 3), config.trunk_channels, config.hidden, first_norm=False
-            )
+        self.img_process = frame_stem(config)
         self.recurrent_layer = FrameTransformer(
             config.hidden, config.heads, config.layers, config.memory, True, config.mlp_ratio, config.mlp_relu
         )
@@ -128,19 +156,7 @@ class Policy(nn.Module):
 
         images: uint8 (N, H, W, 3), RGB, of ``config.image_size``; for motion stems (N, H, W, 6), and the motion (N, C, h, w).
         """
-        if isinstance(self.net.img_process, PreviousFrameStem):
-            count = 2 * self.config.inputs.channels
-            if motion_NChw is None or images_NHWC.shape[-1] != count:
-                raise ValueError(
-                    f"this policy reads motion: expected images (N, H, W, {count}), each frame with the one before it, and the "
-                    f"motion between them, got images {tuple(images_NHWC.shape)} and "
-                    f"{'no' if motion_NChw is None else 'a'} motion; data.frame_inputs.Eye and FrameInputs.views make both"
-                )
-            seen: Tensor = self.net.img_process(images_NHWC, motion_NChw)
-            return seen
-        pixels = images_NHWC.to(self.net.img_process.input_dtype).permute(0, 3, 1, 2) / 255.0
-        out: Tensor = self.net.img_process(pixels)
-        return out
+        return stem_features(self.net.img_process, self.config, images_NHWC, motion_NChw)
 
     def with_goals(self, features_BTD: Tensor, goals_BTG: Tensor | None = None) -> Tensor:
         """Features of frames with what is wanted in them: for policies that know goals (prior/text/policy.py)."""

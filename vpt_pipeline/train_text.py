@@ -20,11 +20,9 @@ from numpy.typing import NDArray
 
 from data.ahead import beside_each_other
 from data.files import write_json_atomic
-from data.recording import find_recordings
 from prior.episodes import Episode, Nulls
 from prior.policy import Policy
 from prior.sequences import Goals
-from prior.text.embedding.captions import caption
 from prior.text.embedding.embedder import Embedder
 from prior.text.embedding.features import video_features, window_embeddings
 from prior.text.embedding.load import load_embedder
@@ -36,7 +34,7 @@ from prior.text.policy import GoalPolicy, Start, load_goal_policy
 from prior.text.prior_training import GoalPriorTraining, TextGoals, train_goal_prior
 from prior.text.relabel import Relabelling
 from vpt_pipeline.progress import progress_bar, say
-from vpt_pipeline.train_clip import held_back_by, no_clip, usable, who_played_what
+from vpt_pipeline.train_clip import captions_of, held_back_by, no_clip, usable, who_played_what
 from vpt_pipeline.train_idm import hold_back
 from vpt_pipeline.train_prior import TrainPriorConfig, train
 
@@ -145,9 +143,8 @@ def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextCl
     """Raises ValueError where there are none."""
     clips = [clip for path in config.pairs for clip in read_pairs(path)]
     if not config.pairs:
-        found = (r for folder in config.data for r in find_recordings(folder))
-        rate = embedder.shape.rate
-        clips = [clip for r in found for clip in caption(r, embedder.window, seed=config.seed or 0, rate=rate)]
+        about = embedder.window, embedder.window, config.seed or 0, embedder.shape.rate
+        clips = [clip for folder in config.data for clip in captions_of(folder, *about)]
     if not clips:
         raise ValueError(
             "no texts: none of the recordings has a NAME.meta.json that tells what happens; give clips with texts by --pairs"

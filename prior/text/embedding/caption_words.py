@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from prior.text.embedding.doings import Doing
+
 Words = tuple[str, ...]
 
 _THINGS: tuple[tuple[str, str, Words, Words], ...] = (
@@ -71,8 +73,39 @@ TASKS: dict[str, Words] = {
 }
 """The embedded game's tasks in other words. What a recording's own file says comes first."""
 
-_SAY_NOTHING = ("freeplay",)
-"""Tasks whose words fit whatever is done, so that no clip can be told by them."""
+_SAY_NOTHING = ("freeplay", "logs", "dirt", "seeds", "flowers", "hunt")
+"""Tasks whose words fit whatever is done, and those whose deeds are told when they are done: on the way to them, their words
+would fit any walk."""
+
+_MOVES: dict[str, Words] = {
+    "walk": ("walking", "walking ahead", "going forward"),
+    "run": ("running", "running ahead", "sprinting"),
+    "hop": ("jumping along", "hopping ahead", "jumping forward"),
+    "back": ("stepping back", "walking backwards", "backing off"),
+    "left": ("sidestepping left", "stepping to the left"),
+    "right": ("sidestepping right", "stepping to the right"),
+    "stand": ("standing still", "not moving", "standing"),
+}
+_TURNS: dict[str, Words] = {
+    "left": ("turning left", "looking to the left", "turning around to the left"),
+    "right": ("turning right", "looking to the right", "turning around to the right"),
+}
+_VIEWS: dict[str, Words] = {
+    "down": ("looking down", "looking at the ground", "the view down"),
+    "up": ("looking up", "the view up", "looking upwards"),
+    "ahead": ("looking ahead", "looking straight ahead", "the view ahead"),
+}
+_STRIKING: Words = ("striking", "attacking", "swinging")
+_HOLDING: Words = ("with {it} in hand", "holding {it}", "{it} in hand")
+_TOOLS = {
+    "pick": "a pickaxe",
+    "pickaxe": "a pickaxe",
+    "axe": "an axe",
+    "shovel": "a shovel",
+    "sword": "a sword",
+    "hoe": "a hoe",
+}
+_SIDES = {"left": "right", "right": "left"}
 
 _SAID: Words = (
     "{do} {it}",
@@ -129,6 +162,33 @@ def tell_task(name: str, text: str, count: int, rng: np.random.Generator) -> tup
         if said not in told and len(told) < count:
             told.append(said)
     return tuple(told[:count])
+
+
+def tell_doing(doing: Doing, deed: str, rng: np.random.Generator | None = None) -> tuple[str, ...]:
+    """What is done and seen, a phrase each, the plainest words or with ``rng`` some: how one moves, turns, strikes (where no
+    ``deed`` tells of that), where one looks, and what is in the hand."""
+
+    def said(words: Words) -> str:
+        return words[0] if rng is None else _one(words, rng)
+
+    told = [said(words[key]) for words, key in ((_MOVES, doing.move), (_TURNS, doing.turn)) if key in words]
+    if doing.strikes and not deed:
+        told.append(said(_STRIKING))
+    if doing.view in _VIEWS:
+        told.append(said(_VIEWS[doing.view]))
+    if doing.holds:
+        told.append(said(_HOLDING).format(it=_tool(doing.holds)))
+    return tuple(told)
+
+
+def mirrored(text: str) -> str:
+    """What a text says of the mirrored picture: left is right."""
+    return re.sub(r"\b(left|right)\b", lambda side: _SIDES[side[0]], text)
+
+
+def _tool(name: str) -> str:
+    parts = name.rpartition(":")[2].split("_")
+    return next((_TOOLS[part] for part in parts if part in _TOOLS), None) or thing_of(name)[1][0]
 
 
 def gerund(verb: str) -> str:

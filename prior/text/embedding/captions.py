@@ -2,7 +2,8 @@
 
 The game that a recording comes from wrote down what happened and when (``NAME.meta.json``: the task, in words, and ``events``
 with their ticks). A stretch in which a block is being dug, something is picked up or an animal is hit is told so, in several
-ways; one without events by the task alone. All choices follow from a seed and the recording's name.
+ways; and from the recorded actions how one moves, turns and looks and what is in the hand, since many stretches show the same
+deed, and most none. All choices follow from a seed and the recording's name.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from data.actions import ActionTrack
+from data.contractor_state import PlayerState, read_state
 from data.recording import Recording
-from prior.text.embedding.caption_words import tell, tell_task, thing_of
+from prior.text.embedding.caption_words import tell, tell_doing, tell_task, thing_of
+from prior.text.embedding.doings import Doing, doing_in
 from prior.text.embedding.pairs import TextClip
 
 _BEFORE, _AFTER = 8, 4
@@ -69,16 +73,17 @@ def caption(
     recording: Recording,
     frames: int = 16,
     step: int = 16,
-    ways: int = 4,
+    ways: int = 6,
     least: float = 0.5,
     seed: int = 0,
     rate: int = 20,
 ) -> list[TextClip]:
-    """A recording's clips of ``frames`` frames, one every ``step``, each with up to ``ways`` texts, the last of which tells
-    the task.
+    """A recording's clips of ``frames`` frames, one every ``step``, each with up to ``ways`` texts: the first tells all that is
+    known in plain words, the second the deed alone, or without one the task.
 
     A deed counts for a clip of which it fills the share ``least``, or in which all of it lies; of several the longest in it.
-    A recording without a meta file gives none, nor does a stretch without a deed of a task without words, such as freeplay.
+    A recording without a meta file gives none, nor does a stretch of which nothing is known. Recorded actions that do not
+    exist or cannot be read tell nothing.
     Raises ValueError, naming the file, for a meta file that is no such thing, or of ticks at another rate.
     """
     meta = recording.load_meta()
@@ -97,15 +102,44 @@ def caption(
             "record at the model's rate, or leave it out"
         )
     rng = np.random.default_rng([seed, zlib.crc32(recording.name.encode())])
+    actions, state = _played(recording)
     clips = []
     for start in range(0, total - frames + 1, step):
         deed = _main_deed(deeds, start, start + frames, least)
-        told = () if deed is None else tell(deed.deed, deed.thing, max(ways - 1, 1), rng)
-        told += tell_task(task, text, ways - len(told), rng) if ways > len(told) else ()
+        doing = doing_in(actions, state, start, start + frames)
+        if deed is not None:
+            short, kind = tell(deed.deed, deed.thing, max(ways // 2, 1), rng), deed.kind
+        else:
+            short, kind = tell_task(task, text, max(ways // 2, 1), rng), doing.kind
+        told = _texts(short, doing, deed, ways, rng)
         if told:
-            kind = f"task {task}" if deed is None else deed.kind
             clips.append(TextClip(recording.video, start, frames, told, kind))
     return clips
+
+
+def _played(recording: Recording) -> tuple[ActionTrack, PlayerState]:
+    nothing = ActionTrack.from_actions([]), PlayerState(np.zeros(0, np.float32), ())
+    if recording.actions is None:
+        return nothing
+    try:
+        return recording.load_actions().actions, read_state(recording.actions)
+    except ValueError:
+        return nothing
+
+
+def _texts(
+    short: tuple[str, ...], doing: Doing, deed: Deed | None, ways: int, rng: np.random.Generator
+) -> tuple[str, ...]:
+    """All of it in plain words, then ``short``, then some of it in other words."""
+    name, first = ("", ()) if deed is None else (deed.deed, short[:1])
+    told = [", ".join((*first, *tell_doing(doing, name))), *short]
+    for _ in range(2 * ways):
+        parts = list(tell_doing(doing, name, rng))
+        rng.shuffle(parts)
+        said = () if deed is None else (short[int(rng.integers(len(short)))],)
+        some = parts[: int(rng.integers(len(parts))) + 1] if parts else []
+        told.append(", ".join((*said, *some)))
+    return tuple(text for text in dict.fromkeys(told) if text)[:ways]
 
 
 def _main_deed(deeds: list[Deed], start: int, end: int, least: float) -> Deed | None:

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prior.text.embedding.caption_words import mirrored as mirrored_text
 from prior.text.embedding.judging import balanced
 from prior.text.embedding.pairs import TextClip
 from prior.text.embedding.small_clip import SmallClipConfig
@@ -23,22 +25,24 @@ from prior.text.embedding.small_clip import SmallClipConfig
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A video's frames uint8 (T, H, W, 3) as the model wants them, memory-mapped, and clips of it. player: who played what, so
-    that recordings of every kind are held back."""
+    """A video's frames uint8 (T, H, W, 3) as the model wants them, or what a trunk has made of them, features float16 (T, F),
+    memory-mapped, and clips of it. player: who played what, so that recordings of every kind are held back. mirrored: features
+    of the mirrored video, where there are any."""
 
     video: Path
     player: str
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     clips: tuple[TextClip, ...]
+    mirrored: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """before, now: uint8 (B, S, H, W, 3), frames and those before them; places: int64 (S,), which of a clip's frames they
-    are."""
+    """before, now: uint8 (B, S, H, W, 3), frames and those before them, or features float16 (B, S, F); places: int64 (S,),
+    which of a clip's frames they are."""
 
-    before: NDArray[np.uint8]
-    now: NDArray[np.uint8]
+    before: NDArray[Any]
+    now: NDArray[Any]
     places: NDArray[np.int64]
     texts: tuple[str, ...]
     kinds: tuple[str, ...]
@@ -48,8 +52,8 @@ class ClipLoader:
     """Clips of several films in a random order, each once an epoch. sampled: frames of each that a step looks at, 0: all.
 
     A longer clip gives a window somewhere in it, a shorter one the window around it. With augmentation half of the clips are
-    mirrored: no text says left or right. Raises ValueError for a film without a whole window, and for a batch that is more than
-    all clips.
+    mirrored, with left for right in their texts; features only where there are some of the mirrored video. Raises ValueError
+    for a film without a whole window, and for a batch that is more than all clips.
     """
 
     def __init__(
@@ -95,12 +99,16 @@ class ClipLoader:
         """How many clips there are of each kind."""
         return Counter(clip.kind for _, clip in self._clips)
 
-    def some(self, count: int, size: int, seed: int = 0, without: Collection[str] = ()) -> Iterator[ClipBatch]:
-        """So many clips (or all) as they are, with their plainest texts, all frames, up to ``size`` at a time: to judge by.
+    def some(
+        self, count: int, size: int, seed: int = 0, without: Collection[str] = (), even: bool = True
+    ) -> Iterator[ClipBatch]:
+        """So many clips (or all) as they are, with their first texts, all frames, up to ``size`` at a time: to judge by.
 
-        As many of each kind as can be, see :func:`prior.text.embedding.judging.balanced`. without: kinds to leave out.
+        even: as many of each kind as can be, see :func:`prior.text.embedding.judging.balanced`; else as they come. without:
+        kinds to leave out.
         """
-        rows = balanced([clip.kind for _, clip in self._clips], np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        rows = balanced([clip.kind for _, clip in self._clips], rng) if even else rng.permutation(len(self))
         chosen = np.sort([row for row in rows if self._clips[row][1].kind not in without][:count])
         for start in range(0, len(chosen), size):
             yield self._batch(chosen[start : start + size], np.arange(1, self.length), None)
@@ -109,15 +117,15 @@ class ClipLoader:
         before, now, texts, kinds = [], [], [], []
         for row in rows:
             film, clip = self._clips[row]
-            images = self.films[film].images
+            images, other = self.films[film].images, self.films[film].mirrored
             begin, text = clip.window(self.length, len(images), rng), clip.texts[0]
             mirrored = False
             if rng is not None:
                 text = clip.texts[int(rng.integers(len(clip.texts)))]
-                mirrored = self.augment and rng.random() < 0.5
-            frames = images[begin : begin + self.length]
+                mirrored = self.augment and rng.random() < 0.5 and (images.ndim == 4 or other is not None)
+            frames = (other if mirrored and other is not None else images)[begin : begin + self.length]
             if mirrored:
-                frames = frames[:, :, ::-1]
+                frames, text = frames if other is not None else frames[:, :, ::-1], mirrored_text(text)
             now.append(frames[places])
             before.append(frames[places - 1])
             texts.append(text)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -93,7 +93,7 @@ class ClipTrainer:
         self.bfloat16 = uses_bfloat16(training.precision, device)
         self.loss = open_clip().ClipLoss()
         self._mean, self._std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (MEAN, STD))
-        named = list(network.named_parameters())
+        named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
         kept = [p for name, p in named if p.ndim < 2 or "positional_embedding" in name or name == "places"]
         decayed = [p for _, p in named if all(p is not k for k in kept)]
         self.optimizer = torch.optim.AdamW(
@@ -104,7 +104,7 @@ class ClipTrainer:
             lr=training.learning_rate,
             betas=(0.9, 0.98),
         )
-        self.average = MovingAverage(network.parameters(), training.average)
+        self.average = MovingAverage(_learnt(network), training.average)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"network": network.config.to_dict(), "training": training.to_dict()}
         about["data"] = {"clips": len(loader), "held_back": 0 if validation is None else len(validation)}
@@ -125,12 +125,17 @@ class ClipTrainer:
         return F.normalize(clips, dim=-1), F.normalize(texts, dim=-1)
 
     def _embedded(self, network: SmallClip, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        clips = network.pooled_of(self._features(network, batch), torch.from_numpy(batch.places).to(self.device))
+        return clips, network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
+
+    def _features(self, network: SmallClip, batch: ClipBatch) -> Tensor:
+        if network.config.trunk is not None:  # which has looked at all frames before
+            return torch.from_numpy(batch.now).to(self.device).float()
         now, before = (colours(frames, self._mean, self._std) for frames in (batch.now, batch.before))
         images = with_change(now, before)
         with self._precision(images.device.type):
             features = network.features(images.flatten(0, 1)).view(*images.shape[:2], -1)
-        clips = network.pooled_of(features.float(), torch.from_numpy(batch.places).to(self.device))
-        return clips, network.texts(network.tokens(batch.texts, warn=self.step == 0).to(self.device))
+        return features.float()
 
     @contextmanager
     def _precision(self, kind: str) -> Iterator[None]:
@@ -172,7 +177,7 @@ class ClipTrainer:
         clips, texts = self.embeddings(self.network, batch)
         loss: Tensor = self.loss(clips, texts, self.network.logit_scale.exp())
         loss.backward()  # type: ignore[no-untyped-call]
-        parameters = list(self.network.parameters())
+        parameters = _learnt(self.network)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.training.clip_gradients))
         if not math.isfinite(loss.item() + norm):
             raise ValueError(
@@ -204,7 +209,9 @@ class ClipTrainer:
             losses.append(float(self.loss(clips, texts, network.logit_scale.exp())))
         metrics = {"validation_loss": float(np.mean(losses))}
         if len(held) > 5:
-            found = asdict(self.retrieval(self.finished(), held))
+            network = self.finished()
+            found = asdict(self.retrieval(network, held))
+            found["recall_as_they_come"] = self.retrieval(network, held, even=False).recall
             metrics |= {f"validation_{name}": float(value) for name, value in found.items() if value is not None}
         return metrics
 
@@ -216,21 +223,22 @@ class ClipTrainer:
         return rare if len(self.validation) - sum(held[kind] for kind in rare) > 5 else []
 
     @torch.no_grad()
-    def retrieval(self, network: SmallClip, held: ClipLoader, clips: int = JUDGED) -> Retrieval:
-        """How well texts find their clips among so many of those held back, on the average of many draws."""
+    def retrieval(self, network: SmallClip, held: ClipLoader, clips: int = JUDGED, even: bool = True) -> Retrieval:
+        """How well texts find their clips among so many of those held back, on the average of many draws. even: of as many of
+        each kind as can be, see :func:`judge_draws`."""
         batches = list[tuple[Tensor, Tensor]]()
         kinds, said = list[str](), list[str]()
-        for part in held.some(MOST_JUDGED, self.training.batch, without=self.rare_kinds()):
+        for part in held.some(MOST_JUDGED, self.training.batch, without=self.rare_kinds(), even=even):
             batches.append(self.embeddings(network, part))
             kinds += part.kinds
             said += part.texts
         video, texts = (torch.cat(side).cpu().numpy() for side in zip(*batches, strict=True))
-        return judge_draws(texts, video, kinds, said, clips)
+        return judge_draws(texts, video, kinds, said, clips, even=even)
 
     def averaged(self) -> SmallClip:
         """A copy of the network with the weights that are kept."""
         network = copy.deepcopy(self.network)
-        self.average.copy_to(network.parameters())
+        self.average.copy_to(_learnt(network))
         return network.eval()
 
     def finished(self) -> SmallClip:
@@ -240,3 +248,8 @@ class ClipTrainer:
             parts = [self._embedded(network, part) for part in self.loader.some(CENTRED, self.training.batch)]
             network.centre(*(torch.cat(side) for side in zip(*parts, strict=True)))
         return network
+
+
+def _learnt(network: SmallClip) -> list[nn.Parameter]:
+    """A trunk's weights stay as they are."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -21,19 +21,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.frame_inputs import InputShape
+from data.frame_inputs import FrameInputs, InputShape
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """name: how it was asked for. key: tells spaces apart: embeddings of different keys must not be compared.
+    """name: how it was asked for. key: tells spaces apart: embeddings of different keys must not be compared. feature_key:
+    tells apart what makes features of frames, which several spaces may have in common.
     dims: D; feature_dims: F; shape: how it wants its frames; window: L, the frames of a clip. normalised: embeddings are of
     length 1."""
 
     name: str
     key: str
+    feature_key: str
     dims: int
     feature_dims: int
     shape: InputShape
@@ -42,6 +44,9 @@ class Embedder(Protocol):
 
     def frame_features(self, frames: Frames, before: Frames | None = None) -> Floats:
         """RGB frames uint8 (T, H, W, 3) of any size -> (T, F). before: the frame (H, W, 3) that they follow, if any."""
+
+    def features_of(self, inputs: FrameInputs, start: int, end: int, mirrored: bool = False) -> Floats:
+        """The same of the frames from ``start`` to ``end`` of a video's inputs. mirrored: as if left were right."""
 
     def pool(self, windows: Floats) -> Floats:
         """Features of windows (N, L, F) -> embeddings (N, D). What was before a window leaves no trace in its embedding."""
@@ -91,6 +96,7 @@ class TorchEmbedder:
         block: int = 32,
     ) -> None:
         self.name, self.key, self.towers, self.tokens, self.shape = name, key, towers, tokens, shape
+        self.feature_key = key
         (self.feature_dims, self.dims), self.window, self.longest = dims, window, longest
         self.sees_change, self.normalised, self.device, self.block = sees_change, normalised, device, block
         self._mean, self._std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (mean, std))
@@ -98,8 +104,7 @@ class TorchEmbedder:
     @torch.inference_mode()
     def frame_features(self, frames: Frames, before: Frames | None = None) -> Floats:
         """See :class:`Embedder`. Raises ValueError for anything but RGB frames."""
-        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-            raise ValueError(f"expected frames as uint8 (T, height, width, 3), RGB, got {frames.dtype} {frames.shape}")
+        self.check_frames(frames)
         out = np.empty((len(frames), self.feature_dims), np.float32)
         for start in range(0, len(frames), self.block):
             part = frames[start : start + self.block]
@@ -111,6 +116,19 @@ class TorchEmbedder:
                 images = with_change(images[1:], images[:-1])
             out[start : start + self.block] = self.towers.features(images).cpu().numpy()
         return out
+
+    def features_of(self, inputs: FrameInputs, start: int, end: int, mirrored: bool = False) -> Floats:
+        """See :class:`Embedder`."""
+        frames = inputs.images[max(start - 1, 0) : end]
+        if mirrored:
+            frames = frames[:, :, ::-1]
+        return self.frame_features(frames[1:], frames[0]) if start else self.frame_features(frames)
+
+    @staticmethod
+    def check_frames(frames: Frames) -> None:
+        """Raises ValueError for anything but RGB frames."""
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+            raise ValueError(f"expected frames as uint8 (T, height, width, 3), RGB, got {frames.dtype} {frames.shape}")
 
     @torch.inference_mode()
     def pool(self, windows: Floats) -> Floats:

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.files import folder_once, sha256_file
-from data.frame_inputs import InputShape
-from data.input_cache import kept_inputs
+from data.input_cache import cached_inputs, kept_inputs
 from data.resample import at_rate
 from data.video import VideoReader
 from prior.text.embedding.embedder import Embedder, Floats
@@ -30,7 +29,7 @@ def video_features(embedder: Embedder, video: Path, cache: Path, mirrored: bool 
 
     Raises ValueError if no frame can be decoded.
     """
-    key = f"{sha256_file(video)} {embedder.key} {embedder.shape} features v{VERSION}{' mirrored' if mirrored else ''}"
+    key = f"{sha256_file(video)} {embedder.feature_key} {embedder.shape} features v{VERSION}{' mirrored' if mirrored else ''}"
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     folder = folder_once(cache / f"text-{name}", lambda fresh: _write(embedder, video, cache, fresh, mirrored))
     features: NDArray[np.float16] = np.load(folder / "features.npy", mmap_mode="r")
@@ -38,36 +37,35 @@ def video_features(embedder: Embedder, video: Path, cache: Path, mirrored: bool 
 
 
 def _write(embedder: Embedder, video: Path, cache: Path, folder: Path, mirrored: bool) -> None:
-    found: list[NDArray[np.float16]] = []
-    before: NDArray[np.uint8] | None = None
     problems: list[str] = []
-    for frames in _blocks(video, embedder.shape, cache, problems):
-        if mirrored:
-            frames = frames[:, :, ::-1]
-        found.append(embedder.frame_features(frames, before).astype(np.float16))
-        before = frames[-1]
+    found = [part.astype(np.float16) for part in _parts(embedder, video, cache, mirrored, problems)]
     np.save(folder / "features.npy", np.concatenate(found))
-    about = {"video": str(video), "embedder": embedder.name, "key": embedder.key, "problems": problems}
+    about = {"video": str(video), "embedder": embedder.name, "key": embedder.feature_key, "problems": problems}
     (folder / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def _blocks(video: Path, shape: InputShape, cache: Path, problems: list[str]) -> Iterator[NDArray[np.uint8]]:
-    """A video's frames, some at a time: small ones where a training on them has kept them, else as they are. problems: gets
-    what is found damaged, of which kept frames tell themselves.
+def _parts(embedder: Embedder, video: Path, cache: Path, mirrored: bool, problems: list[str]) -> Iterator[Floats]:
+    """The features of some frames at a time: of small ones where a training on them has kept them, else of the video's own; an
+    embedder that sees flow has them kept now. problems: gets what is found damaged, of which kept frames tell themselves.
 
     Raises ValueError if no frame can be decoded.
     """
-    if (kept := kept_inputs(video, shape, cache)) is not None:
-        for start in range(0, len(kept), _BLOCK):
-            yield kept.images[start : start + _BLOCK]
+    inputs = kept_inputs(video, embedder.shape, cache)
+    if inputs is None and embedder.shape.flow_size is not None:
+        inputs = cached_inputs(video, embedder.shape, cache)
+    if inputs is not None:
+        for start in range(0, len(inputs), _BLOCK):
+            yield embedder.features_of(inputs, start, min(start + _BLOCK, len(inputs)), mirrored)
         return
+    before: NDArray[np.uint8] | None = None
     with VideoReader(video) as reader:
-        ticks, count = at_rate(reader, shape.rate), 0
+        ticks = at_rate(reader, embedder.shape.rate)
         while block := [tick.rgb for tick in itertools.islice(ticks, _BLOCK)]:
-            count += len(block)
-            yield np.stack(block)
+            frames = np.stack(block)[:, :, ::-1] if mirrored else np.stack(block)
+            yield embedder.frame_features(frames, before)
+            before = frames[-1]
         problems += reader.problems
-        if not count:
+        if before is None:
             reasons = "; ".join(problems) or "no reason given"
             raise ValueError(f"{video}: no frame could be decoded ({reasons}); get it again")
 

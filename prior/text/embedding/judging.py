@@ -73,15 +73,22 @@ def judge(
 
 
 def judge_draws(
-    texts: Floats, clips: Floats, kinds: Sequence[str], said: Sequence[str], count: int, draws: int = DRAWS
+    texts: Floats,
+    clips: Floats,
+    kinds: Sequence[str],
+    said: Sequence[str],
+    count: int,
+    draws: int = DRAWS,
+    even: bool = True,
 ) -> Retrieval:
-    """The mean of :func:`judge` over many draws of ``count`` pairs, as many of each kind as can be; of all, if there are no
-    more."""
+    """The mean of :func:`judge` over many draws of ``count`` pairs; of all, if there are no more. even: draw as many of each
+    kind as can be; else as they come, most of the commonest kind, which are hard to tell apart."""
     if len(texts) <= count:
         return judge(texts, clips, kinds, said)
     found = []
     for seed in range(draws):
-        rows = balanced(kinds, np.random.default_rng(seed))[:count]
+        rng = np.random.default_rng(seed)
+        rows = (balanced(kinds, rng) if even else rng.permutation(len(kinds)))[:count]
         found.append(judge(texts[rows], clips[rows], [kinds[row] for row in rows], [said[row] for row in rows]))
     means: dict[str, Any] = {}
     for share in fields(Retrieval)[2:]:

@@ -1,8 +1,9 @@
 """A CLIP small enough to be trained on two cores, of open_clip's modules: sixteen frames, and how each differs from the last.
 
 A vision transformer looks at each frame beside its change since the one before (six channels: what is there, and what moves),
-once; a transformer over the window's frames follows, added to what it was given and averaged (CLIP4Clip's sequential type,
-Luo et al. 2021, arXiv 2104.08860), or the plain mean. The first frame of a window serves as the one before the second alone,
+once, or in its place the trunk of a behavioural prior (prior/text/embedding/trunk.py); a transformer over the window's frames
+follows, added to what it was given and averaged (CLIP4Clip's sequential type, Luo et al. 2021, arXiv 2104.08860), or the plain
+mean. The first frame of a window serves as the one before the second alone,
 so that an embedding does not depend on what came before the window, and frames are computed once however many windows they
 are in.
 
@@ -16,10 +17,10 @@ Shape suffixes: T frames, N clips or texts, L frames of a clip, D dims, C tokens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +29,23 @@ from torch.nn import functional as F
 from data.files import sha256_file, write_json_atomic
 from data.frame_inputs import InputShape
 from data.json_config import JsonConfig, preset_of
-from prior.checkpoint import write_safetensors
-from prior.locate import CONFIG, WEIGHTS
+from prior.checkpoint import from_pretrained, write_safetensors
+from prior.config import PolicyConfig
+from prior.locate import CONFIG, WEIGHTS, find_model
 from prior.published_files import load_into, read_weights
 from prior.text.embedding.clip_modules import open_clip
 from prior.text.embedding.embedder import TorchEmbedder
 from prior.text.embedding.tokens import VOCABULARY, tokens_of
+from prior.text.embedding.trunk import FrozenTrunk, TrunkEmbedder
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True)
 class SmallClipConfig(JsonConfig):
-    """image_size, patch: (height, width). frames: of a clip, at rate a second. context: tokens of a text."""
+    """image_size, patch: (height, width). frames: of a clip, at rate a second. context: tokens of a text. trunk: the policy
+    whose trunk looks at frames in place of a vision transformer (image_size to heads are then of no use); trunk_key: tells
+    its weights apart."""
 
     image_size: tuple[int, int] = (72, 128)
     patch: tuple[int, int] = (12, 16)
@@ -55,8 +60,12 @@ class SmallClipConfig(JsonConfig):
     pool: Literal["attention", "mean"] = "attention"
     frames: int = 16
     rate: int = 20
+    trunk: PolicyConfig | None = None
+    trunk_key: str = ""
 
     def __post_init__(self) -> None:
+        if self.trunk is not None and self.trunk.rate != self.rate:
+            raise ValueError(f"clips at {self.rate} frames a second, and a trunk that looks at {self.trunk.rate}")
         for name in ("image_size", "patch"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if any(side % part for side, part in zip(self.image_size, self.patch, strict=True)):
@@ -64,8 +73,17 @@ class SmallClipConfig(JsonConfig):
         if self.frames < 2:
             raise ValueError(f"a clip has at least 2 frames, got {self.frames}")
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "config") -> SmallClipConfig:
+        """See :class:`JsonConfig`."""
+        if (trunk := values.get("trunk")) is not None:
+            values = {**values, "trunk": PolicyConfig.from_dict(trunk, f"{source}, trunk")}
+        return super().from_dict(values, source)
+
     @property
     def inputs(self) -> InputShape:
+        if self.trunk is not None:
+            return self.trunk.inputs
         return InputShape(self.image_size, "area", self.rate)
 
 
@@ -97,10 +115,14 @@ class SmallClip(nn.Module):
         super().__init__()
         c = self.config = config
         parts = open_clip().transformer
-        self.vision = parts.VisionTransformer(
-            c.image_size, c.patch, c.width, c.layers, c.heads, 4.0, output_dim=c.dims, pool_type="avg"
-        )
-        self.vision.conv1 = nn.Conv2d(6, c.width, c.patch, c.patch, bias=False)
+        if c.trunk is None:
+            self.vision = parts.VisionTransformer(
+                c.image_size, c.patch, c.width, c.layers, c.heads, 4.0, output_dim=c.dims, pool_type="avg"
+            )
+            self.vision.conv1 = nn.Conv2d(6, c.width, c.patch, c.patch, bias=False)
+        else:
+            self.trunk = FrozenTrunk(c.trunk)
+            self.inward = nn.Linear(FrozenTrunk.dims(c.trunk), c.dims)
         self.text = parts.TextTransformer(
             c.context, VOCABULARY, c.text_width, c.text_heads, c.text_layers, output_dim=c.dims
         )
@@ -125,9 +147,9 @@ class SmallClip(nn.Module):
 
     def pooled_of(self, features_NLD: Tensor, places_L: Tensor) -> Tensor:
         """Some frames of windows -> (N, D). places: which of a window's frames they are, the same for all."""
-        pooled = features_NLD
+        pooled = features_NLD if self.config.trunk is None else self.inward(features_NLD)
         if self.config.pool == "attention":
-            pooled = features_NLD + self.temporal(features_NLD + self.places[places_L])
+            pooled = pooled + self.temporal(pooled + self.places[places_L])
         return F.normalize(pooled.mean(1), dim=-1) - self.clip_centre
 
     def texts(self, tokens_NC: Tensor) -> Tensor:
@@ -176,20 +198,22 @@ def clip_embedder(folder: Path, device: str = "cpu") -> TorchEmbedder:
     return embedder_of(network, f"clip:{folder.absolute()}", key, device)
 
 
+def with_trunk(config: SmallClipConfig, source: str) -> SmallClip:
+    """A network of random weights that looks with the trunk of a policy: a folder of `vpt train-prior`, or a published .model
+    with its .weights. Raises ValueError for anything else."""
+    policy, key = from_pretrained(source), sha256_file(find_model(source).weights)
+    made = SmallClip(replace(config, trunk=policy.config, trunk_key=key, rate=policy.config.rate))
+    made.trunk = FrozenTrunk.of(policy)
+    return made
+
+
 def embedder_of(network: SmallClip, name: str, key: str, device: str = "cpu") -> TorchEmbedder:
     """The :class:`Embedder` of a network."""
-    config = network.config
-    return TorchEmbedder(
-        name,
-        key,
-        network,
-        network.tokens,
-        config.inputs,
-        (config.dims, config.dims),
-        config.frames,
-        mean=MEAN,
-        std=STD,
-        sees_change=True,
-        longest=config.frames if config.pool == "attention" else None,
-        device=device,
-    )
+    config, trunk = network.config, network.config.trunk
+    dims = config.dims if trunk is None else FrozenTrunk.dims(trunk), config.dims
+    about = (name, key, network, network.tokens, config.inputs, dims, config.frames)
+    longest = config.frames if config.pool == "attention" else None
+    if trunk is not None:
+        feature_key = f"trunk {config.trunk_key}"
+        return TrunkEmbedder(network.trunk, feature_key, *about, mean=MEAN, std=STD, longest=longest, device=device)
+    return TorchEmbedder(*about, mean=MEAN, std=STD, sees_change=True, longest=longest, device=device)

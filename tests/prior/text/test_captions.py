@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.actions import Action, ActionTrack
+from data.contractor import ContractorWriter
+from data.contractor_state import PlayerState, read_state
 from data.recording import Recording
-from prior.text.embedding.caption_words import gerund, tell, thing_of, third_person
+from prior.text.embedding.caption_words import gerund, mirrored, tell, thing_of, third_person
 from prior.text.embedding.captions import caption, deeds_of
+from prior.text.embedding.doings import Doing, doing_in
 from prior.text.embedding.pairs import TextClip, by_video, read_pairs, write_pairs
 from prior.text.embedding.transcripts import keyword_clips, read_transcript
 
@@ -40,16 +44,85 @@ def recording(folder: Path, name: str = "a", **changed: Any) -> Recording:
 
 def test_each_clip_is_told_by_what_happens_in_it(tmp_path: Path) -> None:
     clips = caption(recording(tmp_path))
-    assert [clip.start for clip in clips] == list(range(0, 160, 16)) and {clip.frames for clip in clips} == {16}
+    assert [clip.start for clip in clips] == [32, 48, 80] and {clip.frames for clip in clips} == {16}
     kinds = {clip.start: clip.kind for clip in clips}
     assert kinds[48] == "dig tree", "between the first punch and the tree's fall"
-    assert kinds[80] == "pickup tree" and kinds[96] == kinds[0] == "task logs"
+    assert kinds[80] == "pickup tree"
     told = {clip.start: clip.texts for clip in clips}
     assert told[48][0] == "chop down a tree" and told[80][0] == "collect logs"
-    assert told[0][0] == "chop down trees and collect the logs" and all(len(set(texts)) > 1 for texts in told.values())
-    assert told[48][-1] == "chop down trees and collect the logs", "and by the task"
+    assert all(len(set(texts)) == len(texts) > 1 for texts in told.values())
+    assert not any("chop down trees and" in text for texts in told.values() for text in texts), (
+        "not by what is to be done"
+    )
+    walk = caption(recording(tmp_path, "far", task="travel", text="go far", events=[]))
+    assert len(walk) == 10 and all(clip.texts[0] == "go far" and clip.kind == "do" for clip in walk)
     deeds = deeds_of(EVENTS, 160)
     assert [(deed.begin, deed.end, deed.deed) for deed in deeds] == [(40, 64, "dig"), (82, 94, "pickup")]
+
+
+def test_and_by_what_is_done_and_seen(tmp_path: Path) -> None:
+    walks = Action(frozenset({"forward", "sprint"}), (0.0, 4.0))
+    digs = Action(frozenset({"attack"}), (0.0, 0.0))
+    axe = {"inventory": [{"slot": 0, "type": "default:axe_steel", "quantity": 1}]}
+    with ContractorWriter(tmp_path / "a.jsonl") as records:
+        for row in range(160):
+            records.write(walks if row < 32 else digs, hotbar=0, extra={"pitch": 60.0 if row >= 32 else 0.0, **axe})
+    clips = {clip.start: clip for clip in caption(recording(tmp_path))}
+    assert len(clips) == 10
+    assert clips[0].texts[0] == "running, turning right, looking ahead, with an axe in hand" and clips[0].kind == "run"
+    assert clips[48].texts[0] == "chop down a tree, standing still, looking down, with an axe in hand"
+    assert clips[48].texts[1] == "chop down a tree", "and short"
+    assert clips[96].texts[0].startswith("standing still, striking, looking down") and clips[96].kind == "strike"
+    for clip in clips.values():
+        assert 1 < len(clip.texts) == len(set(clip.texts)) <= 6 and all(text.strip(", ") == text for text in clip.texts)
+    assert mirrored("turning right, sidestepping left") == "turning left, sidestepping right"
+    assert mirrored("the brightest leftover") == "the brightest leftover"
+    (tmp_path / "a.jsonl").write_text("no record")
+    assert [clip.start for clip in caption(recording(tmp_path))] == [32, 48, 80], "unreadable actions tell nothing"
+
+
+def test_what_somebody_does_in_a_stretch() -> None:
+    def doing(*buttons: str, camera: tuple[float, float] = (0.0, 0.0), pitch: float = 0.0, **odd: Any) -> Doing:
+        track = ActionTrack.from_actions([Action(frozenset(buttons), camera)] * 20, odd.get("gui"))
+        state = PlayerState(
+            np.full(20, pitch, np.float32), ("default:axe_steel",) * 19 + (odd.get("last", "default:axe_steel"),)
+        )
+        return doing_in(track, state, 4, 20)
+
+    assert doing("forward", "jump").move == "hop" and doing("forward").move == "walk" and doing("back").move == "back"
+    assert doing("left").move == "left" and doing().move == "stand"
+    assert (
+        doing(camera=(0, -2)).turn == "left"
+        and doing(camera=(0, 2)).turn == "right"
+        and doing(camera=(0, 1)).turn == "no"
+    )
+    assert [doing(pitch=pitch).view for pitch in (-40.0, 0.0, 60.0, float("nan"))] == ["up", "ahead", "down", ""]
+    assert doing("attack").strikes and doing("attack").kind == "strike" and not doing("use").strikes
+    assert doing().holds == "default:axe_steel" and doing(last="").holds == "", "what is changed meanwhile is not held"
+    assert doing("forward", gui=[False] * 19 + [True]) == Doing()
+    part = np.zeros((20, 20), bool)
+    part[:8, 2] = True
+    some = doing_in(
+        ActionTrack(part, np.zeros((20, 2), np.float32)), PlayerState(np.zeros(20, np.float32), ("",) * 20), 0, 20
+    )
+    assert some.move == "", "now and then is neither walking nor standing"
+    assert doing_in(ActionTrack.from_actions([]), PlayerState(np.zeros(0, np.float32), ()), 0, 16) == Doing()
+
+
+def test_records_tell_of_the_view_and_the_hand(tmp_path: Path) -> None:
+    slots = [{"slot": 0, "type": "a", "quantity": 1}, {"slot": 3, "type": "b", "quantity": 1}]
+    rows = [
+        {"pitch": 12.5, "hotbar": 3, "inventory": slots}, {"pitch": "up", "hotbar": 1, "inventory": slots},
+        {"pitch": 500, "hotbar": 0, "inventory": "all"}, [], {"pitch": -90, "hotbar": 0, "inventory": [7, *slots]},
+    ]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n{half a record\n\n")
+    state = read_state(tmp_path / "a.jsonl")
+    assert state.holds == ("b", "", "", "", "a", "")
+    assert np.array_equal(
+        state.pitch, np.array([12.5, np.nan, np.nan, np.nan, -90, np.nan], np.float32), equal_nan=True
+    )
+    with pytest.raises(ValueError, match=r"none\.jsonl: cannot be read as contractor records"):
+        read_state(tmp_path / "none.jsonl")
 
 
 def test_a_dig_begins_with_the_first_punch_that_is_not_too_old() -> None:

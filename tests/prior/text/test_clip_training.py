@@ -95,6 +95,8 @@ def test_judged_are_as_many_of_each_kind_as_can_be() -> None:
     loader = ClipLoader([rare, *films[1:]], CONFIG, 8)
     kinds = Counter(kind for part in loader.some(14, 8) for kind in part.kinds)
     assert kinds.pop("rare") == 2 and max(kinds.values()) - min(kinds.values()) <= 1, kinds
+    plain = Counter(kind for part in loader.some(14, 8, even=False) for kind in part.kinds)
+    assert plain.total() == 14 and plain["rare"] < 2, "as they come"
     assert "rare" not in {kind for part in loader.some(99, 8, without=["rare"]) for kind in part.kinds}
     rows = balanced(["a"] * 30 + [""] * 10, np.random.default_rng(0))
     assert len(rows) == 40 and set(rows[:11]) > set(range(30, 40)), "each unknown kind is its own"
@@ -151,6 +153,9 @@ def test_retrieval_counts_what_is_found_and_a_point_finds_nothing() -> None:
         and one.recall != many.recall
         and many == judge_draws(clips, np.roll(clips, 1, 0), kinds, kinds, 20)
     )
+    common = ["dig"] * 38 + ["a", "b"]
+    even, plain = (judge_draws(clips, clips, common, kinds, 20, even=even) for even in (True, False))
+    assert even.by_kind is not None and plain.by_kind is not None and even.by_kind > plain.by_kind + 0.03
     assert many.ceiling == many.by_kind == 1 and judge_draws(clips, clips, kinds, kinds, 99) == judge(
         clips, clips, kinds, kinds
     )

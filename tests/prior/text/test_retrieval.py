@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from data.frame_inputs import InputShape
+from data.frame_inputs import FrameInputs, InputShape
 from prior.text.embedding.embedder import Floats
 from prior.text.embedding.retrieval import ClipIndex
 
@@ -15,10 +15,14 @@ from prior.text.embedding.retrieval import ClipIndex
 class Letters:
     """Embeds a text by its first letter."""
 
-    name, key, dims, feature_dims, window = "letters", "letters 1", 8, 8, 4
+    name, dims, feature_dims, window = "letters", 8, 8, 4
+    key = feature_key = "letters 1"
     shape, normalised = InputShape((4, 4), "area", 20), True
 
     def frame_features(self, frames: np.ndarray, before: np.ndarray | None = None) -> Floats:
+        raise NotImplementedError
+
+    def features_of(self, inputs: FrameInputs, start: int, end: int, mirrored: bool = False) -> Floats:
         raise NotImplementedError
 
     pool = encode_video = frame_features
