@@ -125,8 +125,9 @@ def films_of(config: TrainClipConfig, network: SmallClip) -> list[Film]:
         images: NDArray[Any]
         mirrored = None
         try:
-            images = cached_inputs(video, model.inputs, config.cache).images
-            if looks is not None:
+            if looks is None:
+                images = cached_inputs(video, model.inputs, config.cache).images
+            else:
                 images, mirrored = (video_features(looks, video, config.cache, side) for side in (False, True))
         except ValueError as error:
             return str(error)
