@@ -84,8 +84,8 @@ def teach_texts(config: DemoConfig, minutes: float) -> None:
     out, cache = config.out, config.out / "cache"
     train_clip(
         TrainClipConfig(
-            (out / "play" / "train",), out=out / CLIP, preset=config.clip, minutes=minutes, cache=cache,
-            device=config.device, seed=config.seed,
+            (out / "play" / "train",), out=out / CLIP, preset=config.clip, trunk=str(out / LABELLED), minutes=minutes,
+            cache=cache, device=config.device, seed=config.seed,
         )
     )  # fmt: skip
     train_text(
