@@ -1,6 +1,6 @@
 """Do texts find their clips in recordings that no part of an embedding has seen, and what does that hang on?
 
-    vpt record fresh --task logs dirt seeds flowers travel --player focused --minutes 1 --episodes 10 --seed 800000
+    vpt record fresh --task logs dirt seeds flowers travel --player focused --minutes 1 --episodes 3 --seed 800000
     python -m benchmarks.text_retrieval fresh --embedder runs/clip
 
 Fifty clips at a time, many draws. Beside the clips' whole texts: the deed alone, clips from a moment later and texts of other
