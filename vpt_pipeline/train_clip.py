@@ -106,11 +106,15 @@ def clips_of(config: TrainClipConfig, model: SmallClipConfig) -> dict[Path, list
 
 
 def captions_of(folder: Path, frames: int, step: int, seed: int, rate: int) -> list[TextClip]:
-    """The clips of all recordings of a folder; see :func:`prior.text.embedding.captions.caption`."""
+    """The clips of all recordings of a folder; see :func:`prior.text.embedding.captions.caption`. Says which cannot be used and
+    why."""
     recordings, clips = find_recordings(folder), list[TextClip]()
     with progress_bar(f"reading {folder.name}", len(recordings), "recordings") as bar:
         for recording in recordings:
-            clips += caption(recording, frames, step, seed=seed, rate=rate)
+            try:
+                clips += caption(recording, frames, step, seed=seed, rate=rate)
+            except ValueError as error:
+                say_left_out(error)
             bar.advance()
     return clips
 

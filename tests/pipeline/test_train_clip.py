@@ -29,6 +29,8 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Path:
         events = [{"type": "pickup", "item": "default:dirt", "tick": 30, "own": False}]
         meta = {"task": task, "text": task, "player": "p", "frames": 60, "tick_rate": 20, "events": events}
         (folder / f"r{number}.meta.json").write_text(json.dumps(meta))
+    make_video(folder / "odd.mp4", 60, 8)
+    (folder / "odd.meta.json").write_text('{"frames": "many"}')
     make_video(folder / "silent.mp4", 60, 9)
     (folder / "broken.mp4").write_bytes(b"no video")
     (folder / "broken.meta.json").write_text((folder / "r0.meta.json").read_text())
@@ -52,6 +54,7 @@ def test_it_trains_on_what_the_game_wrote_down_and_goes_on(
     )
     assert "not judged by, as fewer than 20 clips of each are trained on: pickup dirt" in said
     assert "of 16 texts" in said and "(at best, as some say the same: 62%; chance: 31%;" in said
+    assert "odd.meta.json: expected frames, task, text and events" in said, "and the others are trained on"
     pairs = read_pairs(tmp_path / "clip" / "pairs.jsonl")
     assert len(pairs) == 60 and {"pickup dirt", "do"} == {pair.kind for pair in pairs}
     embedder = load_embedder(tmp_path / "clip")

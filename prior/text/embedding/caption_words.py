@@ -106,6 +106,7 @@ _TOOLS = {
     "hoe": "a hoe",
 }
 _SIDES = {"left": "right", "right": "left"}
+_SIDED = re.compile(r"\b(turn|turning|sidestepping|(?:to|on) (?:the|your|my)) (left|right)\b", re.IGNORECASE)
 
 _SAID: Words = (
     "{do} {it}",
@@ -182,8 +183,8 @@ def tell_doing(doing: Doing, deed: str, rng: np.random.Generator | None = None) 
 
 
 def mirrored(text: str) -> str:
-    """What a text says of the mirrored picture: left is right."""
-    return re.sub(r"\b(left|right)\b", lambda side: _SIDES[side[0]], text)
+    """What a text says of the mirrored picture: left is right, where a side is meant ("right now" stays)."""
+    return _SIDED.sub(lambda found: f"{found[1]} {_SIDES[found[2]]}", text)
 
 
 def _tool(name: str) -> str:

@@ -82,9 +82,10 @@ def caption(
     known in plain words, the second the deed alone, or without one the task.
 
     A deed counts for a clip of which it fills the share ``least``, or in which all of it lies; of several the longest in it.
-    A recording without a meta file gives none, nor does a stretch of which nothing is known. Recorded actions that do not
-    exist or cannot be read tell nothing.
-    Raises ValueError, naming the file, for a meta file that is no such thing, or of ticks at another rate.
+    A recording without a meta file gives none, nor does a stretch of which nothing is known. Without recorded actions, events
+    alone are told.
+    Raises ValueError, naming the file, for a meta file that is no such thing, or of ticks at another rate, and for actions that
+    cannot be read.
     """
     meta = recording.load_meta()
     if not meta:
@@ -118,13 +119,9 @@ def caption(
 
 
 def _played(recording: Recording) -> tuple[ActionTrack, PlayerState]:
-    nothing = ActionTrack.from_actions([]), PlayerState(np.zeros(0, np.float32), ())
     if recording.actions is None:
-        return nothing
-    try:
-        return recording.load_actions().actions, read_state(recording.actions)
-    except ValueError:
-        return nothing
+        return ActionTrack.from_actions([]), PlayerState(np.zeros(0, np.float32), ())
+    return recording.load_actions().actions, read_state(recording.actions)
 
 
 def _texts(

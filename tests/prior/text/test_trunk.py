@@ -87,7 +87,7 @@ def films(count: int, dims: int) -> list[Film]:
             (np.repeat(way[kinds], 6, 0) + 0.3 * rng.standard_normal((36, dims))).astype(np.float16) for way in ways
         ]
         told = tuple(
-            TextClip(Path(f"f{number}.mp4"), 6 * row, 6, (f"{'abcde'[kind]} left",), "abcde"[kind])
+            TextClip(Path(f"f{number}.mp4"), 6 * row, 6, (f"{'abcde'[kind]}, turning left",), "abcde"[kind])
             for row, kind in enumerate(kinds)
         )
         made.append(Film(Path(f"f{number}.mp4"), "", sides[0], told, sides[1]))
@@ -102,7 +102,7 @@ def test_texts_find_what_the_trunk_saw_and_the_trunk_stays(prior: Path, tmp_path
     loader, held = (ClipLoader(part, network.config, 12, augment=True) for part in (play[:12], play[12:]))
     assert loader.draw(0).now.shape == (12, 5, FrozenTrunk.dims(network.trunk.config))
     texts = {text for step in range(4) for text in loader.draw(step).texts}
-    assert {text.split()[1] for text in texts} == {"left", "right"}, "the mirrored clips have mirrored texts"
+    assert {text.split()[2] for text in texts} == {"left", "right"}, "the mirrored clips have mirrored texts"
     alone = ClipLoader([replace(film, mirrored=None) for film in play], network.config, 12, augment=True)
     assert not any("right" in text for step in range(4) for text in alone.draw(step).texts)
     last: dict[str, float] = {}
