@@ -77,6 +77,11 @@ def main(args: Args) -> None:
         raise ValueError("no recordings: record some with `vpt record`, and give their folders")
     embedder = load_embedder(args.embedder)
     clips = [clip for folder in args.play for clip in captions_of(folder, embedder.window, 16, 0, embedder.shape.rate)]
+    if not clips:
+        raise ValueError(
+            f"{', '.join(map(str, args.play))}: no recording has a NAME.meta.json beside it that tells what happens; expected "
+            "recordings of `vpt record`"
+        )
     clips, seen, later = embedded(embedder, clips, args.later, args.cache)
     said, every = [clip.texts[0] for clip in clips], np.arange(len(clips))
     deeds = np.flatnonzero([" " in clip.kind for clip in clips])

@@ -136,9 +136,7 @@ def read_any(path: Path, rules: ContractorRules) -> tuple[Sequence[AnyRecord | N
 
 def read_records(path: Path | str) -> tuple[list[Record | None], list[str]]:
     """The records of a file in order, None for each broken one, and the problems by line."""
-    lines = _lines(Path(path))
-    while lines and not lines[-1].strip():
-        lines.pop()
+    lines = record_lines(path)
     records: list[Record | None] = []
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
@@ -148,6 +146,14 @@ def read_records(path: Path | str) -> tuple[list[Record | None], list[str]]:
             records.append(None)
             problems.append(f"{path}:{number}: {error}; this frame's action is unknown")
     return records, problems
+
+
+def record_lines(path: Path | str) -> list[bytes]:
+    """The lines of a file, unread, up to the last that holds anything. Raises ValueError where it cannot be read."""
+    lines = _lines(Path(path))
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def read_raw_records(path: Path | str) -> list[RawRecord]:

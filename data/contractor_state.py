@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.contractor_record import record_lines
+
 
 @dataclass(frozen=True, eq=False)
 class PlayerState:
@@ -22,13 +24,7 @@ class PlayerState:
 
 def read_state(path: Path | str) -> PlayerState:
     """A row a record; what is missing or broken there is unknown. Raises ValueError where the file cannot be read."""
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read as contractor records: {error.strerror}; check the path") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    told = [_told(line) for line in lines]
+    told = [_told(line) for line in record_lines(path)]
     return PlayerState(np.array([pitch for pitch, _ in told], np.float32), tuple(item for _, item in told))
 
 

@@ -185,6 +185,11 @@ class Views:
     def __len__(self) -> int:
         return len(self.images)
 
+    def still(self) -> Views:
+        """Of views with motion: the same frames as if nothing had moved, each standing in for the one before it."""
+        alone = self.images[..., : self.images.shape[-1] // 2]
+        return Views(np.concatenate([alone, alone], -1), np.zeros_like(self.motion))
+
 
 class Eye:
     """Sees a game's frames one by one: :class:`Views` of one frame each, the same numbers as :meth:`FrameInputs.views`."""

@@ -86,8 +86,8 @@ class PolicyEncoder:
         latents, memory = self.policy.latents(features[None], memory, first[None].to(features.device))
         if not self.seen:
             return latents[0], memory
-        alone = np.concatenate([views.images[..., : views.images.shape[-1] // 2]] * 2, -1)
-        pictures = self._features(alone, np.zeros_like(views.motion))
+        still = views.still()
+        pictures = self._features(still.images, still.motion)
         size = (self.policy.config.hidden,)
         return torch.cat([F.layer_norm(part, size) for part in (latents[0], pictures)], -1), memory
 

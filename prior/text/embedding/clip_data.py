@@ -35,6 +35,17 @@ class Film:
     clips: tuple[TextClip, ...]
     mirrored: NDArray[np.float16] | None = None
 
+    @property
+    def can_be_mirrored(self) -> bool:
+        return self.images.ndim == 4 or self.mirrored is not None
+
+    def part(self, begin: int, length: int, mirrored: bool = False) -> NDArray[Any]:
+        """Some frames, or their features."""
+        span = slice(begin, begin + length)
+        if not mirrored:
+            return self.images[span]
+        return self.images[span, :, ::-1] if self.mirrored is None else self.mirrored[span]
+
 
 @dataclass(frozen=True)
 class ClipBatch:
@@ -116,18 +127,16 @@ class ClipLoader:
     def _batch(self, rows: NDArray[np.int64], places: NDArray[np.int64], rng: np.random.Generator | None) -> ClipBatch:
         before, now, texts, kinds = [], [], [], []
         for row in rows:
-            film, clip = self._clips[row]
-            images, other = self.films[film].images, self.films[film].mirrored
-            begin, text = clip.window(self.length, len(images), rng), clip.texts[0]
+            number, clip = self._clips[row]
+            film, text = self.films[number], clip.texts[0]
+            begin = clip.window(self.length, len(film.images), rng)
             mirrored = False
             if rng is not None:
                 text = clip.texts[int(rng.integers(len(clip.texts)))]
-                mirrored = self.augment and rng.random() < 0.5 and (images.ndim == 4 or other is not None)
-            frames = (other if mirrored and other is not None else images)[begin : begin + self.length]
-            if mirrored:
-                frames, text = frames if other is not None else frames[:, :, ::-1], mirrored_text(text)
+                mirrored = self.augment and rng.random() < 0.5 and film.can_be_mirrored
+            frames = film.part(begin, self.length, mirrored)
             now.append(frames[places])
             before.append(frames[places - 1])
-            texts.append(text)
+            texts.append(mirrored_text(text) if mirrored else text)
             kinds.append(clip.kind)
         return ClipBatch(np.stack(before), np.stack(now), places, tuple(texts), tuple(kinds))

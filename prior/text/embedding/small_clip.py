@@ -203,7 +203,7 @@ def with_trunk(config: SmallClipConfig, source: str) -> SmallClip:
     with its .weights. Raises ValueError for anything else."""
     policy, key = from_pretrained(source), sha256_file(find_model(source).weights)
     made = SmallClip(replace(config, trunk=policy.config, trunk_key=key, rate=policy.config.rate))
-    made.trunk = FrozenTrunk.of(policy)
+    made.trunk.stem.load_state_dict(policy.net.img_process.state_dict())
     return made
 
 

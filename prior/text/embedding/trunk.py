@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from data.augment import mirror_views
 from data.frame_inputs import Eye, FrameInputs, Views
 from prior.config import PolicyConfig
-from prior.policy import Policy, frame_stem, stem_features
+from prior.policy import frame_stem, stem_features
 from prior.text.embedding.embedder import Floats, Frames, TorchEmbedder
 
 
@@ -33,13 +33,6 @@ class FrozenTrunk(nn.Module):
         super().__init__()
         self.config = config
         self.stem = frame_stem(config).requires_grad_(False)
-
-    @classmethod
-    def of(cls, policy: Policy) -> FrozenTrunk:
-        """A copy of a policy's."""
-        trunk = cls(policy.config)
-        trunk.load_state_dict({f"stem.{name}": value for name, value in policy.net.img_process.state_dict().items()})
-        return trunk.eval()
 
     @staticmethod
     def dims(config: PolicyConfig) -> int:
@@ -59,8 +52,7 @@ class FrozenTrunk(nn.Module):
 
         if self.config.stem != "motion":
             return seen(views)
-        alone = np.concatenate([views.images[..., : views.images.shape[-1] // 2]] * 2, -1)
-        return torch.cat([seen(views), seen(Views(alone, np.zeros_like(views.motion)))], -1)
+        return torch.cat([seen(views), seen(views.still())], -1)
 
 
 class TrunkEmbedder(TorchEmbedder):

@@ -11,7 +11,7 @@ import torch
 
 from data.input_cache import cached_inputs
 from data.video import VideoReader
-from prior.checkpoint import save_policy
+from prior.checkpoint import from_pretrained, save_policy
 from prior.config import preset as policy_preset
 from prior.policy import Policy
 from prior.text.embedding.clip_data import ClipLoader, Film
@@ -58,6 +58,8 @@ def test_frames_are_seen_alike_by_every_way(prior: Path, tmp_path: Path) -> None
 
 def test_spaces_of_one_trunk_share_its_features_and_no_more(prior: Path, tmp_path: Path) -> None:
     one = network_of(prior)
+    theirs = from_pretrained(str(prior)).net.img_process.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in one.trunk.stem.state_dict().items()), "the prior's"
     save_clip(tmp_path / "one", one)
     torch.manual_seed(5)
     save_clip(tmp_path / "two", with_trunk(preset("debug"), str(prior)))
