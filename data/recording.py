@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import Action, ActionTrack
 from data.contractor import ContractorTrack, read_contractor
 
 VIDEO_SUFFIXES: frozenset[str] = frozenset(
@@ -22,15 +21,9 @@ VIDEO_SUFFIXES: frozenset[str] = frozenset(
 """What :func:`find_recordings` takes for a video, in either case; the contents decide when it is read."""
 
 
-NOVICE_SPANS, SLIP_SPANS, ADVICE = "novice_spans", "slip_spans", "advice"
+NOVICE_SPANS, SLIP_SPANS = "novice_spans", "slip_spans"
 """In the meta file: frames, from and to (that one not included), in which somebody acted who is not to be copied, and in which
-the player's hand slipped; and what the player would have done in frames of the former: the frame, the keys held, and the
-camera's turn in degrees, pitch and yaw."""
-
-
-def advice_line(frame: int, action: Action) -> tuple[int, list[str], list[float]]:
-    """An item of :data:`ADVICE`."""
-    return frame, sorted(action.buttons), [round(turn, 4) for turn in action.camera]
+the player's hand slipped."""
 
 
 def spans_of(flags: Sequence[bool]) -> list[tuple[int, int]]:
@@ -94,32 +87,6 @@ class Recording:
                     f"{self.meta}: {kind} is {spans!s:.60}; expected pairs of frame numbers, from and to"
                 ) from error
         return copied
-
-    def to_learn(self, track: ActionTrack) -> tuple[ActionTrack, NDArray[np.bool_]]:
-        """The recorded actions, with what the player would have done where a novice acted and the meta file tells it; and
-        which of them to learn from, bool (T,).
-
-        What comes after such a frame is not what its action led to. Raises ValueError for a meta file that tells of it in
-        another way.
-        """
-        copied, lines = self.to_copy(len(track)), self.load_meta().get(ADVICE, [])
-        if not lines:
-            return track, copied
-        try:
-            frames = np.array([int(frame) for frame, _, _ in lines])
-            said = ActionTrack.from_actions(
-                [Action(frozenset(keys), (float(p), float(y))) for _, keys, (p, y) in lines]
-            )
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{self.meta}: {ADVICE} is {lines!s:.60}; expected items of a frame number, names of keys and the camera's "
-                f"pitch and yaw ({error})"
-            ) from error
-        there = (frames >= 0) & (frames < len(track))
-        rows, buttons, camera, valid = frames[there], track.buttons.copy(), track.camera.copy(), track.valid.copy()
-        buttons[rows], camera[rows] = said.buttons[there], said.camera[there]
-        valid[rows] = copied[rows] = True
-        return ActionTrack(buttons, camera, track.gui_open, valid), copied
 
 
 def find_recordings(folder: Path | str) -> list[Recording]:

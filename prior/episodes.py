@@ -47,8 +47,6 @@ class Choices:
 
     nulls: Nulls = "drop"
     doubts: Doubts = "keep"
-    advice: bool = True
-    """Learn what a player would have done in a novice's place, where recordings tell it; else nothing of these frames."""
 
 
 class Inputs(Protocol):
@@ -175,10 +173,8 @@ def recorded_episode(
         )
     player = str(recording.load_meta().get("player", "")) if recording.meta else ""
     count = min(len(inputs), len(track))
-    track, copied = track[:count], recording.to_copy(count)
-    if choices.advice:
-        track, copied = recording.to_learn(track)
-    return episode_of(recording.name, player, inputs, track, choices, copied=copied)
+    copied = recording.to_copy(count)
+    return episode_of(recording.name, player, inputs, track[:count], choices, copied=copied)
 
 
 def labelled_episode(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +72,6 @@ class ScriptedAgent:
 
     def act(self, observation: Mapping[str, Any]) -> Action:
         return self._player.act(observation["truth"])
-
-    def advise(self, observation: Mapping[str, Any], others_keys: Set[str]) -> Action:
-        """What it would do on seeing this. Somebody else acts, who held these keys in the frame before."""
-        return self._player.act(observation["truth"], others_keys)
 
     @property
     def slipped(self) -> bool:

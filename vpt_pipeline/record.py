@@ -55,8 +55,7 @@ class RecordConfig:
     seed: int = 0
     """Seed of the first episode; the others count on. It decides the start and every choice of the player."""
     novice: str | None = None
-    """A policy that takes turns with the player, to record the way out of where it gets. Training copies the player, and what it
-    would have done in the policy's place."""
+    """A policy that takes turns with the player, to record the way out of where it gets: training copies the player alone."""
     game: str = "luanti"
     """The game to record in: luanti, or vizdoom (its players know travel, explore and freeplay)."""
     workers: int = 2

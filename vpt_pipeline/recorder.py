@@ -18,7 +18,7 @@ import gymnasium
 from data.actions import DEGREES_PER_COUNT, Action
 from data.contractor import ContractorWriter
 from data.files import write_json_atomic
-from data.recording import ADVICE, NOVICE_SPANS, SLIP_SPANS, Recording, advice_line, spans_of
+from data.recording import NOVICE_SPANS, SLIP_SPANS, Recording, spans_of
 from data.video import VideoWriter
 from vpt_pipeline.agents import ScriptedAgent, make_agent
 from vpt_pipeline.envs.truth import GameTruth
@@ -160,7 +160,6 @@ def record_episode(
         "presses": dict(sorted(presses.items())),
         "events": events,
         NOVICE_SPANS: player.novice_spans if isinstance(player, Turns) else [],
-        ADVICE: [advice_line(frame, action) for frame, action in player.advice] if isinstance(player, Turns) else [],
         SLIP_SPANS: spans_of(slipped),
     }
     write_json_atomic(meta_path, meta)

@@ -80,8 +80,6 @@ class TrainPriorConfig:
     """Frames in which nothing was done: drop them (VPT's way), mask them (seen but not learnt), or keep them."""
     doubts: Doubts = "keep"
     """Doubtful labels: keep them, mask those flagged low_confidence, or weight each by its confidence."""
-    advice: bool = True
-    """Of recordings by turns (`vpt record --novice`) learn what the player would have done in the novice's place, too."""
     hold_back: float = 0.1
     """Share of the recordings kept from training, to judge by."""
     minutes: float | None = None
@@ -142,7 +140,7 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
         )
     if config.shares and len(config.shares) != len(config.data):
         raise ValueError(f"{len(config.shares)} shares for {len(config.data)} folders; expected as many, or none")
-    choices = Choices(config.nulls, config.doubts, config.advice)
+    choices = Choices(config.nulls, config.doubts)
     videos = OpenVideos(4 * training_of(config).batch) if config.stream else None
     sources, held = [], []
     rank, world = process()

@@ -134,9 +134,9 @@ class TextTeaching:
 
 
 def prior_config(config: TrainTextConfig) -> TrainPriorConfig:
-    """The settings that both trainings have. What a player would have done led nowhere: no goal was reached by it."""
+    """The settings that both trainings have."""
     shared = set(TrainPriorConfig.__dataclass_fields__) & set(TrainTextConfig.__dataclass_fields__)
-    return TrainPriorConfig(**{name: getattr(config, name) for name in shared}, advice=False)
+    return TrainPriorConfig(**{name: getattr(config, name) for name in shared})
 
 
 def clips_with_texts(config: TrainTextConfig, embedder: Embedder) -> list[TextClip]:

@@ -1,13 +1,12 @@
 """Finding recordings and what belongs to them."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from data.actions import Action, ActionTrack
+from data.actions import Action
 from data.contractor import ContractorWriter
-from data.recording import Recording, advice_line, find_recordings, spans_of
+from data.recording import Recording, find_recordings, spans_of
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -83,25 +82,6 @@ def test_who_is_to_be_copied_is_told_by_the_meta_file(tmp_path: Path) -> None:
     recording.meta.write_text('{"novice_spans": [3]}')
     with pytest.raises(ValueError, match=r"a\.meta\.json: novice_spans is \[3\]; expected pairs"):
         recording.to_copy(5)
-
-
-def test_a_players_advice_is_learnt_in_a_novices_frames(tmp_path: Path) -> None:
-    touch(tmp_path, "a.mp4", "a.meta.json")
-    recording = Recording.beside(tmp_path / "a.mp4")
-    assert recording.meta is not None
-    done = ActionTrack.from_actions([Action(frozenset({"jump"}), (1.0, 1.0))] * 5)
-    advice = [advice_line(1, Action(frozenset({"left", "attack"}), (-1.5, 3.00004))), advice_line(9, Action())]
-    recording.meta.write_text(json.dumps({"novice_spans": [[0, 3]], "slip_spans": [[4, 5]], "advice": advice}))
-    learnt, copied = recording.to_learn(done)
-    assert copied.tolist() == [False, True, False, True, False]
-    assert learnt.action(1) == Action(frozenset({"left", "attack"}), (-1.5, 3.0))
-    assert [learnt.action(row) for row in (0, 2, 3, 4)] == [done.action(0)] * 4
-    assert done.action(1) == done.action(0) and not recording.to_copy(5)[1]  # it is nobody's demonstration
-    assert Recording(recording.video).to_learn(done)[0] is done
-    for broken in ("[3]", '[[1, ["leap"], [0, 0]]]', '[[1, ["left"], [0]]]', "7"):
-        recording.meta.write_text(f'{{"advice": {broken}}}')
-        with pytest.raises(ValueError, match=r"a\.meta\.json: advice is .*; expected items of a frame number"):
-            recording.to_learn(done)
 
 
 def test_spans_are_stretches_of_what_is_true() -> None:

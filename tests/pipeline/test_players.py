@@ -127,17 +127,6 @@ def test_who_plays_by_sight_strikes_only_what_is_in_the_crosshair() -> None:
     assert np.median(turned) < 0.4  # degrees a frame: the hand comes to rest where it strikes
 
 
-def test_who_only_advises_is_not_stuck_where_nobody_walks() -> None:
-    world = FakeWorld()
-    _, truth = world.reset(seed=2)
-    for pressed, stuck in ((frozenset(), False), (frozenset({"attack"}), False), (frozenset({"forward"}), True)):
-        player = ScriptedPlayer(world, "travel", "focused", 2)
-        player.reset(truth)
-        said = [player.act(truth, pressed) for _ in range(40)]  # it stays where it is
-        assert any("jump" in action.buttons for action in said) == stuck
-        assert any("forward" in action.buttons for action in said)
-
-
 class Barren(FakeWorld):
     """An island with nothing to gather but what lies straight below. shore: how far away the sea is, in metres."""
 

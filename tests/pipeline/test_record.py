@@ -27,7 +27,7 @@ from vpt_pipeline.progress import Bar
 from vpt_pipeline.record import RecordConfig, count_presses, main, plan_episodes, record_many
 from vpt_pipeline.recorder import EpisodePlan
 from vpt_pipeline.tasks import TASKS
-from vpt_pipeline.turns import NOVICE_FRAMES, PLAN_FRAMES, PLAYER_FRAMES, THINKING_FRAMES
+from vpt_pipeline.turns import NOVICE_FRAMES, PLAYER_FRAMES
 
 PLAN = EpisodePlan("luanti", "freeplay", "twitchy", 3, 1, 120, (64, 36))
 
@@ -120,20 +120,6 @@ def test_a_novice_and_the_player_take_turns_and_the_meta_file_says_when(worlds: 
     assert held[~copied].mean() > 3 * held[copied].mean()  # who acts at random holds much at once
     turns = [held[start:end].tolist() for (_, start), (end, _) in pairwise(spans)]
     assert turns[0][:80] != turns[1][:80], "each turn begins with the same dice"
-
-
-def test_the_player_says_what_it_would_do_in_the_novices_place(worlds: Worlds, tmp_path: Path) -> None:
-    [recording] = record_many([replace(PLAN, steps=900, novice="random")], tmp_path, workers=1)
-    done, meta = recording.load_actions().actions, recording.load_meta()
-    advised = np.isin(np.arange(900), [frame for frame, _, _ in meta["advice"]])
-    ages = np.full(900, -1)
-    for start, end in meta["novice_spans"]:
-        ages[start:end] = np.arange(end - start) % PLAN_FRAMES
-    assert not advised[ages < THINKING_FRAMES].any() and advised[ages >= THINKING_FRAMES].mean() > 0.9
-    learnt, copied = recording.to_learn(done)
-    assert (copied == (advised | recording.to_copy(900))).all()
-    assert (learnt.buttons[~advised] == done.buttons[~advised]).all()
-    assert 0 < learnt.buttons[advised].sum(1).mean() < done.buttons[advised].sum(1).mean() / 3
 
 
 def test_finished_recordings_are_kept_and_unfinished_ones_made(worlds: Worlds, told: list[int], tmp_path: Path) -> None:

@@ -16,13 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.actions import BUTTON_INDEX, Action
 from data.contractor import ContractorWriter
-from data.joint_actions import JointActions
 from data.labels import LabelTable
-from data.recording import advice_line
 from prior.checkpoint import from_pretrained
-from prior.config import preset
 from tests.idm.play import turning_world
 from tests.pipeline.cluster_jobs import make_model, make_video
 from vpt_pipeline import rollout as rollouts
@@ -31,7 +27,7 @@ from vpt_pipeline.evaluate import EvaluateConfig, evaluate, plans_of, score, sco
 from vpt_pipeline.label import LabelConfig, label_videos
 from vpt_pipeline.rollout import Rollout, RolloutPlan, roll_out
 from vpt_pipeline.tasks import TASKS
-from vpt_pipeline.train_prior import TrainPriorConfig, load_sources, train
+from vpt_pipeline.train_prior import TrainPriorConfig, train
 
 
 @pytest.fixture(scope="module")
@@ -135,23 +131,6 @@ def test_labels_take_the_place_of_what_was_recorded(recordings: Path, tmp_path: 
         train(settings(only, tmp_path / "mask", labels=(tmp_path / "labels",), doubts="mask"))
     with pytest.raises(ValueError, match="expected one, or as many"):
         train(settings(only, tmp_path / "x", labels=(tmp_path, tmp_path)))
-
-
-def test_what_a_player_advised_is_learnt_in_the_novices_place(recordings: Path, tmp_path: Path) -> None:
-    for suffix in ("mp4", "jsonl"):
-        shutil.copy(recordings / f"r0.{suffix}", tmp_path)
-    advice = [advice_line(frame, Action(frozenset({"left", "sneak"}))) for frame in range(10, 50)]
-    (tmp_path / "r0.meta.json").write_text(json.dumps({"novice_spans": [[0, 60]], "advice": advice}))
-    learnt = {}
-    for advised in (True, False):
-        config = settings(tmp_path, tmp_path / "prior", advice=advised, hold_back=0.0)
-        (source,), _ = load_sources(config, preset("debug"))
-        episode = source.episodes[0]
-        learnt[advised] = set(episode.rows[episode.weight > 0].tolist())
-        actions = JointActions().to_track(episode.buttons, episode.camera)
-        sneaks = set(episode.rows[actions.buttons[:, BUTTON_INDEX["sneak"]]].tolist())
-        assert sneaks == (set(range(10, 50)) if advised else set())
-    assert learnt == {True: {*range(10, 50), *range(60, 90)}, False: set(range(60, 90))}
 
 
 def test_a_rollout_in_the_game_and_its_table(recordings: Path, tmp_path: Path) -> None:

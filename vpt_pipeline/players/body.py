@@ -62,17 +62,14 @@ class Body:
 
     # ---- perceiving
 
-    def perceive(self, truth: GameTruth, others_keys: Set[str] | None = None) -> None:
-        """Take in the truth of the frame to act on. others_keys: held since the last one, where somebody else had the keyboard
-        and this player only says what it would do: who stands where nobody walks is not stuck."""
-        held = self._keys.held if others_keys is None else others_keys
+    def perceive(self, truth: GameTruth) -> None:
+        """Take in the truth of the frame to act on."""
         before, now = self.truth["position"], truth["position"]
         moved = math.dist((before[0], before[2]), (now[0], now[2]))
-        slow = 0.02 if "sneak" in held else 0.1  # metres a frame; walking makes 0.2
-        still = moved < slow and (others_keys is None or bool(MOVEMENT & held))
-        self.still_frames = self.still_frames + 1 if still else 0
+        slow = 0.02 if "sneak" in self._keys.held else 0.1  # metres a frame; walking makes 0.2
+        self.still_frames = self.still_frames + 1 if moved < slow else 0
         self._on_ground = self._on_ground + 1 if abs(now[1] - before[1]) < 0.004 else 0
-        self._walked = self._walked + 1 if "forward" in held and moved > 0.1 else 0
+        self._walked = self._walked + 1 if "forward" in self._keys.held and moved > 0.1 else 0
         self.truth = truth
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Set
 
 import numpy as np
 
@@ -45,9 +44,9 @@ class ScriptedPlayer:
         self._body = Body(self._env, self.style, np.random.default_rng([self._seed, words]), truth)
         self._script = SCRIPTS[self.task](self._body)
 
-    def act(self, truth: GameTruth, others_keys: Set[str] | None = None) -> Action:
-        """The action for the frame that ``truth`` belongs to. others_keys: see :meth:`Body.perceive`."""
+    def act(self, truth: GameTruth) -> Action:
+        """The action for the frame that ``truth`` belongs to."""
         if self._body is None or self._script is None:
             raise ValueError("reset(truth) the player before it acts")
-        self._body.perceive(truth, others_keys)
+        self._body.perceive(truth)
         return next(self._script)
