@@ -22,6 +22,8 @@ BUTTONS: tuple[str, ...] = (
 
 BUTTON_INDEX: dict[str, int] = {name: index for index, name in enumerate(BUTTONS)}
 
+HOTBAR_SLOTS = sum(name.startswith("hotbar.") for name in BUTTONS)
+
 UNMODELLED_BUTTONS: tuple[str, ...] = ("ESC", "pickItem", "swapHands")
 """Keys of MineRL's dictionary that no VPT model predicts."""
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.actions import HOTBAR_SLOTS
 from data.augment import colour_jitter, mirror, tilt
 from idm.cache import CachedRecording
 from idm.config import IDMConfig
-from idm.model import SLOTS
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,5 @@ class ClipSampler:
                 images, motion = tilt(images, motion, rng)
             if rng.random() < 0.5:
                 images, motion, buttons, camera = mirror(images, motion, buttons, camera)
-                slot = SLOTS - 1 - slot
+                slot = HOTBAR_SLOTS - 1 - slot
         return np.ascontiguousarray(images), motion, buttons, camera, gui, slot, weight

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.actions import BUTTONS, CameraQuantizer
+from data.actions import BUTTONS, HOTBAR_SLOTS, CameraQuantizer
 from idm.config import IDMConfig
 from idm.stems import build_stem
 from prior.nn.heads import CategoricalHead
@@ -28,7 +28,6 @@ from prior.nn.layers import dense
 from prior.nn.transformer import FrameTransformer
 
 QUANTIZER = CameraQuantizer()
-SLOTS = 9
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class _Heads(nn.Module):
         if config.gui_head:
             self.gui = CategoricalHead(config.hidden, (), 2, config.temperature)
         if config.slot_head:
-            self.slot = CategoricalHead(config.hidden, (), SLOTS, config.temperature)
+            self.slot = CategoricalHead(config.hidden, (), HOTBAR_SLOTS, config.temperature)
 
 
 class InverseDynamicsModel(nn.Module):

@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from data.actions import HOTBAR_SLOTS
 from data.joint_actions import BUTTON_CHOICES, JointActions
 from prior.nn.heads import chosen_logprob
 from prior.nn.memory import Memory
@@ -22,8 +24,20 @@ from prior.sequences import Chunks
 
 CameraLoss = Literal["when_turning", "always"]
 
-SUMS = ("loss", "buttons", "camera", "weight", "buttons_right", "camera_right", "turning")
-"""What :class:`CloningLoss` sums up over frames, each times its weight."""
+SUMS = (
+    "objective",
+    "buttons",
+    "camera",
+    "weight",
+    "buttons_right",
+    "camera_right",
+    "turning",
+    "slot",
+    "slot_right",
+    "told",
+)
+"""What :class:`CloningLoss` sums up over frames, each times its weight but for the last three: those count every frame of which
+it is known which slot of the hotbar is selected."""
 
 
 class CloningLoss(nn.Module):
@@ -31,13 +45,22 @@ class CloningLoss(nn.Module):
 
     checkpointed: keep none of the image trunk's activations for the backward pass, compute them again instead; so many frames
     at a time (0: keep them). bfloat16: of the trunk's products; what looks over time stays in float32.
+    slot_head: tells from what is seen in a frame, (D) -> (9), which slot of the hotbar is selected, and learns it with a weight
+    of ``slots`` in the loss. Tools look much alike, and keys that change them are pressed too seldom to learn by to tell them.
     """
 
     def __init__(
-        self, policy: Policy, camera: CameraLoss = "when_turning", checkpointed: int = 0, bfloat16: bool = False
+        self,
+        policy: Policy,
+        camera: CameraLoss = "when_turning",
+        checkpointed: int = 0,
+        bfloat16: bool = False,
+        slot_head: nn.Linear | None = None,
+        slots: float = 0.0,
     ) -> None:
         super().__init__()
         self.policy, self.camera, self.checkpointed, self._bfloat16 = policy, camera, checkpointed, bfloat16
+        self.slot_head, self.slots = slot_head, slots
         free = JointActions().camera_counts(np.arange(BUTTON_CHOICES))
         self.register_buffer("_free", torch.from_numpy(free), persistent=False)
 
@@ -53,6 +76,7 @@ class CloningLoss(nn.Module):
         """Returns (len(SUMS),) and the memory."""
         batch, frames = chunks.first.shape
         features = self._features(chunks.images.flatten(0, 1), chunks.motion.flatten(0, 1)).view(batch, frames, -1)
+        slot, slot_right, told = self._slots(features, chunks.hotbar)
         if chunks.goals.shape[-1]:
             features = self.policy.with_goals(features, chunks.goals)
         latents, memory = self.policy.latents(features, memory, chunks.first)
@@ -62,25 +86,48 @@ class CloningLoss(nn.Module):
         buttons = -(weight * chosen_logprob(out_buttons, chunks.buttons)).sum()
         camera = -(counted * chosen_logprob(out_camera, chunks.camera)).sum()
         with torch.no_grad():
-            told = (
+            sums = (
                 buttons,
                 camera,
                 weight.sum(),
                 (weight * (out_buttons.argmax(-1) == chunks.buttons)).sum(),
                 (weight * free * (out_camera.argmax(-1) == chunks.camera)).sum(),
                 (weight * free).sum(),
+                slot,
+                slot_right,
+                told,
             )
-        return torch.stack([buttons + camera, *(value.detach() for value in told)]), memory.detach()
+        objective = buttons + camera + self.slots * slot
+        return torch.stack([objective, *(value.detach() for value in sums)]), memory.detach()
+
+    def _slots(self, features_BTD: Tensor, hotbar_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How unlikely the selected slots are found, how many are found likeliest, and of how many frames they are known."""
+        known = hotbar_BT >= 0
+        if self.slot_head is None:
+            return (features_BTD.new_zeros(()),) * 3
+        logits, true = self.slot_head(features_BTD)[known], hotbar_BT[known]
+        return F.cross_entropy(logits, true, reduction="sum"), (logits.argmax(-1) == true).sum(), known.sum()
+
+
+def new_slot_head(hidden: int) -> nn.Linear:
+    """Of a network of that hidden size; it begins with all slots alike."""
+    head = nn.Linear(hidden, HOTBAR_SLOTS)
+    for parameter in head.parameters():
+        nn.init.zeros_(parameter)
+    return head
 
 
 def means(sums: Tensor) -> dict[str, float]:
     """Of summed-up sums: nats a frame, and shares of frames in which the likeliest choice was right."""
     values = dict(zip(SUMS, sums.tolist(), strict=True))
     weight, turning = max(values["weight"], 1e-9), max(values["turning"], 1e-9)
+    told = max(values["told"], 1)
+    slots = {"loss_slot": values["slot"] / told, "accuracy_slot": values["slot_right"] / told} if values["told"] else {}
     return {
-        "loss": values["loss"] / weight,
+        "loss": (values["buttons"] + values["camera"]) / weight,
         "loss_buttons": values["buttons"] / weight,
         "loss_camera": values["camera"] / weight,
         "accuracy_buttons": values["buttons_right"] / weight,
         "accuracy_camera": values["camera_right"] / turning,
+        **slots,
     }

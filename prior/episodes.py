@@ -64,7 +64,8 @@ class Episode:
 
     inputs: of N frames of a video, memory-mapped, of which ``rows`` int64 (T,) are the episode's frames. buttons, camera: int64
     (T,), joint numbers. weight: float32 (T,), how much each counts in the loss. first: bool (T,), where something new begins
-    and what was before is to be forgotten: at the start, and at cuts. video: where the frames come from.
+    and what was before is to be forgotten: at the start, and at cuts. hotbar: int64 (T,), the slot selected when a frame was
+    seen, from 0; -1 where that is not known. video: where the frames come from.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Episode:
     camera: NDArray[np.int64]
     weight: NDArray[np.float32]
     first: NDArray[np.bool_]
+    hotbar: NDArray[np.int64]
     video: Path | None = None
 
     def __len__(self) -> int:
@@ -90,10 +92,12 @@ def episode_of(
     sure: NDArray[np.float32] | None = None,
     cut: NDArray[np.bool_] | None = None,
     copied: NDArray[np.bool_] | None = None,
+    hotbar: NDArray[np.int8] | None = None,
 ) -> Episode:
     """An episode of frames and the actions taken in them. sure: float32 (N,), weights of the frames; cut: bool (N,).
 
     copied: bool (N,), False where somebody acted who is not to be copied: of that only the last frames are kept, to remember.
+    hotbar: int8 (N,), the slot selected after each action.
     """
     actions = JointActions()
     buttons, camera = actions.from_track(track)
@@ -113,7 +117,10 @@ def episode_of(
     rows = np.flatnonzero(kept)
     first = np.diff(np.cumsum(first)[rows], prepend=0) > 0
     first[:1] = True
-    return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first)
+    seen = np.full(len(track), -1, np.int64)
+    if hotbar is not None:
+        seen[1:] = hotbar[:-1]  # a frame shows what the action before has selected
+    return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first, seen[rows])
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
@@ -164,7 +171,8 @@ def recorded_episode(
     recording: Recording, config: PolicyConfig, cache: Path, choices: Choices, videos: OpenVideos | None = None
 ) -> Episode:
     """A recording with its recorded actions (contractor format). Raises ValueError if the two do not fit."""
-    track = recording.load_actions().actions
+    recorded = recording.load_actions()
+    track = recorded.actions
     inputs = frames_of(recording, config.inputs, cache, videos)
     if abs(len(inputs) - len(track)) > 1:  # contractor recordings are known to differ by one
         raise ValueError(
@@ -174,7 +182,9 @@ def recorded_episode(
     player = str(recording.load_meta().get("player", "")) if recording.meta else ""
     count = min(len(inputs), len(track))
     copied = recording.to_copy(count)
-    return episode_of(recording.name, player, inputs, track[:count], choices, copied=copied)
+    return episode_of(
+        recording.name, player, inputs, track[:count], choices, copied=copied, hotbar=recorded.hotbar[:count]
+    )
 
 
 def labelled_episode(

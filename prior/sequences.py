@@ -30,7 +30,8 @@ from prior.episodes import Episode
 class Chunks:
     """images: uint8 (B, T, H, W, 3), motion: float16 (B, T, C, h, w), see :class:`data.frame_inputs.Views`; first: bool (B, T),
     True where what was before is to be forgotten; buttons, camera: int64 (B, T), joint numbers; weight: float32 (B, T); goals:
-    float32 (B, T, G), what is wanted in each frame; G = 0 for policies without goals."""
+    float32 (B, T, G), what is wanted in each frame; G = 0 for policies without goals; hotbar: int64 (B, T), the slot that is
+    selected, -1 where that is not known."""
 
     images: Tensor
     motion: Tensor
@@ -39,6 +40,7 @@ class Chunks:
     camera: Tensor
     weight: Tensor
     goals: Tensor
+    hotbar: Tensor
 
     def slots(self, part: slice) -> Chunks:
         return Chunks(*(getattr(self, name)[part] for name in self.__dataclass_fields__))
@@ -172,7 +174,7 @@ class SequenceLoader:
             wanted = np.zeros((end - start, 0), np.float32)
             if self.goals is not None:
                 wanted = self.goals(epoch, int(order[place, 0]), part, mirrored)
-            pieces.append((*views, first, *actions, episode.weight[part], wanted))
+            pieces.append((*views, first, *actions, episode.weight[part], wanted, episode.hotbar[part]))
             start = end
         joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
         if at == 0:

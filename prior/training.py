@@ -30,7 +30,7 @@ from data.ahead import ahead
 from data.joint_actions import JointActions
 from data.json_config import JsonConfig, begin_or_resume
 from prior.checkpoint import save_policy
-from prior.cloning import SUMS, CameraLoss, CloningLoss, means
+from prior.cloning import SUMS, CameraLoss, CloningLoss, means, new_slot_head
 from prior.episodes import Episode
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
@@ -75,6 +75,8 @@ class CloningConfig(JsonConfig):
     """Share of chunks in which a motion stem sees no motion, so that it learns to look and not only to go on as before."""
     mirror: float = 0.0
     """Share of episodes that are played the other way round: what was right is left."""
+    slots: float = 0.0
+    """Weight in the loss of telling from each frame which slot of the hotbar is selected, where the records say."""
     precision: Precision = "auto"
     seed: int = 0
     save_every: int = 200
@@ -139,7 +141,8 @@ class Cloner:
             keep_freed_memory()
         self.policy = policy.to(device).float().train()
         self.bfloat16 = uses_bfloat16(training.precision, device)
-        self.loss = CloningLoss(self.policy, training.camera, training.checkpointed, self.bfloat16).to(device)
+        self.slot_head = new_slot_head(self.policy.config.hidden).to(device) if training.slots else None
+        self.loss = self._loss(self.policy, training.checkpointed)
         self.steps = training.steps or max(1, round(training.epochs * loader.steps_an_epoch))
         named = _learnt(self.policy)
         self.learnt: list[Tensor] = [p for _, p in named]
@@ -154,6 +157,9 @@ class Cloner:
             ],
             lr=training.learning_rate,
         )
+        if self.slot_head is not None:
+            self.optimizer.add_param_group({"params": list(self.slot_head.parameters()), "weight_decay": 0.0})
+        self.changed = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.average = MovingAverage(self.learnt, training.average)
         self.memory = self.policy.empty_memory(mine)
         self.step = 0
@@ -164,6 +170,12 @@ class Cloner:
                 f"{folder}: process {self.rank} goes on from step {self.step}, the first one from another; expected a folder "
                 "that all of them see. Is it on a disk that the machines share?"
             )
+
+    def _loss(self, policy: Policy, checkpointed: int) -> CloningLoss:
+        training = self.training
+        return CloningLoss(policy, training.camera, checkpointed, self.bfloat16, self.slot_head, training.slots).to(
+            self.device
+        )
 
     # -- resuming ------------------------------------------------------------------------------------------------------
 
@@ -180,6 +192,8 @@ class Cloner:
         state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.slot_head is not None:
+            self.slot_head.load_state_dict(state["slot_head"])
         self.average.values, self.step = state["average"], state["step"]
         layers = tuple((k[self.slots].clone(), v[self.slots].clone()) for k, v in state["memory"])
         self.memory = Memory(state["valid"][self.slots].clone(), layers)
@@ -193,6 +207,7 @@ class Cloner:
         state = {
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "slot_head": {} if self.slot_head is None else self.slot_head.state_dict(),
             "average": self.average.values,
             "step": self.step,
             "valid": valid,
@@ -219,7 +234,7 @@ class Cloner:
             memories.append(memory)
         self._sum_gradients()
         sums = _summed(sums, self.world)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.learnt, self.training.clip_gradients))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.changed, self.training.clip_gradients))
         metrics = means(sums) | {"gradient_norm": norm}
         if not math.isfinite(metrics["loss"] + norm):
             raise DivergedError(
@@ -237,7 +252,7 @@ class Cloner:
         if self.world == 1:
             return
         # All at once, in one buffer: small policies have many small tensors.
-        gradients = [p.grad for p in self.learnt if p.grad is not None]
+        gradients = [p.grad for p in self.changed if p.grad is not None]
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
@@ -282,7 +297,7 @@ class Cloner:
         """The means over one epoch of the episodes held back, with the weights that would be kept."""
         assert self.validation is not None
         policy = self.finished() if self.average.decay else self.policy.eval()
-        loss = CloningLoss(policy, self.training.camera, 0, self.bfloat16).to(self.device).eval()
+        loss = self._loss(policy, 0).eval()
         memory = policy.empty_memory(self.validation.slots)
         sums = torch.zeros(len(SUMS), device=self.device)
         for step in range(self.validation.steps_an_epoch):

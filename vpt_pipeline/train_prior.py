@@ -106,6 +106,8 @@ class TrainPriorConfig:
     """Share of chunks without motion (motion stems only), so that the policy learns to look and not only to go on as before."""
     mirror: float | None = None
     """Share of episodes that are played the other way round, such as 0.5: what was right is left."""
+    slots: float | None = None
+    """Learn with this weight, such as 0.3, to tell which slot of the hotbar is selected: which tool is in the hand."""
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
     save_every: int | None = None

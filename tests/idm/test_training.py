@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from data.actions import HOTBAR_SLOTS
 from data.frame_inputs import FrameInputs
 from idm.cache import CachedRecording
 from idm.checkpoint import load_model, model_hash
 from idm.config import preset
-from idm.model import SLOTS
 from idm.training import Trainer, TrainingConfig, calibrate, finish
 from tests.idm.play import recording
 
@@ -72,11 +72,13 @@ def test_learns_camera_and_key_and_keeps_them_on_disk(tmp_path: Path) -> None:
 
 def with_hotbar(recording: CachedRecording, seed: int) -> CachedRecording:
     """The same with nine slots along the bottom of its pictures, the selected one of which is white."""
-    slots = np.repeat(np.random.default_rng(seed).integers(0, SLOTS, len(recording) // 20 + 1), 20)[: len(recording)]
+    slots = np.repeat(np.random.default_rng(seed).integers(0, HOTBAR_SLOTS, len(recording) // 20 + 1), 20)[
+        : len(recording)
+    ]
     images = recording.inputs.images.copy()
     width = images.shape[2]
     for image, slot in zip(images, slots, strict=True):
-        left = width // 2 + round((slot - SLOTS / 2) * 6)
+        left = width // 2 + round((slot - HOTBAR_SLOTS / 2) * 6)
         image[-6:] = 0
         image[-6:, left : left + 6] = 255
     inputs = FrameInputs(images, recording.inputs.motion)

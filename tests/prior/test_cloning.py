@@ -31,7 +31,8 @@ CONFIG = preset("debug")
 
 
 def episode(frames: int, seed: int, choices: Choices | None = None, config: PolicyConfig = CONFIG) -> Episode:
-    """Red frames are walked in, others stood still in; each picture tells its episode and frame."""
+    """Red frames are walked in with the fourth slot selected, others stood still in with the first; each picture tells its
+    episode and frame."""
     rng = np.random.default_rng(seed)
     walking = np.repeat(rng.random(frames // 5 + 1) < 0.5, 5)[:frames]
     images = rng.integers(0, 60, (frames, *config.image_size, 3), dtype=np.uint8)
@@ -41,7 +42,8 @@ def episode(frames: int, seed: int, choices: Choices | None = None, config: Poli
     buttons[:, 2] = walking
     camera = np.where(walking[:, None], 0, [[0, 5]]).astype(np.float32)
     inputs = next(InputMaker(config.inputs, block=frames).stream(images))
-    return episode_of(f"e{seed}", "", inputs, ActionTrack(buttons, camera), choices or Choices())
+    hotbar = np.roll(3 * walking, -1).astype(np.int8)  # the slot after each action
+    return episode_of(f"e{seed}", "", inputs, ActionTrack(buttons, camera), choices or Choices(), hotbar=hotbar)
 
 
 def loader(slots: int = 4, config: PolicyConfig = CONFIG) -> SequenceLoader:
@@ -212,10 +214,32 @@ def test_what_can_be_seen_is_learnt(tmp_path: Path) -> None:
     assert after["accuracy_camera"] > 0.95
 
 
+def test_a_slot_that_shows_is_learnt_beside_and_the_policy_is_none_the_larger(tmp_path: Path) -> None:
+    plain, told = cloner(tmp_path / "plain", steps=150), cloner(tmp_path / "told", steps=150, slots=0.3)
+    first = told._update(told.loader.draw(0))
+    assert first["loss_slot"] == pytest.approx(np.log(9), rel=1e-4)
+    assert first["loss"] == pytest.approx(plain._update(plain.loader.draw(0))["loss"], rel=1e-4)  # of the actions alone
+    assert told.run().state_dict().keys() == plain.policy.state_dict().keys()
+    after = told._update(told.loader.draw(3))
+    assert after["accuracy_slot"] > 0.95 and "accuracy_slot" not in plain._update(plain.loader.draw(3))
+    chunks = told.loader.draw(0)
+    unknown = replace(chunks, hotbar=torch.full_like(chunks.hotbar, -1))
+    assert "loss_slot" not in means(told.loss(unknown, told.memory)[0])
+
+
+def test_a_frame_shows_the_slot_that_was_selected_before() -> None:
+    inputs = FrameInputs(np.zeros((4, 32, 32, 3), np.uint8), np.zeros((4, 0, 0, 0), np.float16))
+    buttons = np.ones((4, 20), bool)
+    hotbar = np.array([0, 2, 2, 5], np.int8)
+    track = ActionTrack(buttons, np.zeros((4, 2), np.float32))
+    assert episode_of("e", "", inputs, track, Choices(), hotbar=hotbar).hotbar.tolist() == [-1, 0, 2, 2]
+    assert episode_of("e", "", inputs, track, Choices()).hotbar.tolist() == [-1] * 4  # labels do not say
+
+
 @pytest.mark.parametrize(("recipe", "size"), [*((r, "debug") for r in sorted(RECIPES)), ("scratch", "debug_motion")])
 def test_two_steps_then_resume(recipe: str, size: str, tmp_path: Path) -> None:
     """Every recipe and stem, at the debug size: stopped and started again equals undisturbed, bit for bit."""
-    small = {"steps": 4, "batch": 4, "chunk": 8, "save_every": 2, "average": 0.9, "precision": "float32"}
+    small = {"steps": 4, "batch": 4, "chunk": 8, "save_every": 2, "average": 0.9, "precision": "float32", "slots": 0.3}
     training = replace(RECIPES[recipe], **small)  # type: ignore[arg-type]
 
     def make(folder: str) -> Cloner:
@@ -278,9 +302,9 @@ from tests.prior.test_cloning import cloner
 
 assert start_processes("cpu") == "cpu"
 folder = Path(sys.argv[1])
-whole = cloner(folder / "whole", steps=4, batch=4)
+whole = cloner(folder / "whole", steps=4, batch=4, slots=0.3)
 finish(whole, whole.run())
-stopped = cloner(folder / "stopped", steps=4, batch=4, save_every=2)
+stopped = cloner(folder / "stopped", steps=4, batch=4, slots=0.3, save_every=2)
 
 class StoppedError(Exception):
     pass
@@ -298,7 +322,7 @@ except StoppedError:
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
     """With gloo, as `torchrun --nproc-per-node 2` starts them; and what they saved, one process goes on with."""
-    run = cloner(tmp_path / "alone", steps=4, batch=4)
+    run = cloner(tmp_path / "alone", steps=4, batch=4, slots=0.3)
     alone = run.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -313,7 +337,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     assert [process.wait(120) for process in together] == [0, 0]
-    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, save_every=2)
+    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, slots=0.3, save_every=2)
     assert resumed.step == 2
     resumed.run()
     expected = metrics_of(tmp_path / "alone")
@@ -323,6 +347,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
         for one, other in zip(expected, found, strict=True):
             # Of the gradients, not of the weights: Adam makes whole steps of the rounding of gradients that are nearly 0.
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+            assert one["loss_slot"] == pytest.approx(other["loss_slot"], rel=1e-3)
             assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=5e-3)
     both = zip(alone.state_dict().values(), load_policy(tmp_path / "whole")[0].state_dict().values(), strict=True)
     assert max(float((one - other).abs().max()) for one, other in both) < run.training.learning_rate
