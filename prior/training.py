@@ -88,6 +88,8 @@ class CloningConfig(JsonConfig):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch}")
+        if not self.slots >= 0:
+            raise ValueError(f"slots is a weight in the loss, at least 0; got {self.slots}")
         if not self.epochs > 0 or self.steps < 0:
             raise ValueError(f"epochs must be above 0 and steps at least 0, got {self.epochs} and {self.steps}")
 

@@ -161,6 +161,11 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
         kept, back = hold_back(usable, config.hold_back)
         sources.append(Source(kept, config.shares[index] if config.shares else None))
         held += back
+    if config.slots and not any((e.hotbar >= 0).any() for source in sources for e in source.episodes):
+        raise ValueError(
+            f"slots is {config.slots:g}, but {', '.join(map(str, config.data))} do not tell which slot of the hotbar is "
+            "selected: recorded actions do, labels do not; leave --slots out, or give a folder of recordings, too"
+        )
     return sources, held
 
 

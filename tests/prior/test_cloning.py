@@ -292,6 +292,8 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
         cloner(tmp_path, steps=2, learning_rate=0.5)
     with pytest.raises(ValueError, match="does not divide"):
         CloningConfig(batch=4, accumulate=3)
+    with pytest.raises(ValueError, match=r"at least 0; got -0\.1"):
+        CloningConfig(slots=-0.1)
 
 
 _ONE_OF_SEVERAL = """
