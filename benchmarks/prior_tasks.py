@@ -59,8 +59,8 @@ class Args:
     still: float = 0.3
     mirror: float = 0.5
     """How much what is learnt from varies (vpt train-prior --colour, --pixels, --still, --mirror)."""
-    slots: float = 0.0
-    """How much it learns to tell the selected slot of the hotbar (vpt train-prior --slots)."""
+    hotbar: float = 0.0
+    """How much it learns to tell the selected slot of the hotbar (vpt train-prior --hotbar)."""
     episodes: int = 20
     seconds: float = 60.0
     temperature: float = 1.0
@@ -87,7 +87,7 @@ def fine_tuned(args: Args, folder: Path, task: str, player: str) -> Path:
             tuple(play), out=out, start=policy, steps=args.steps, batch=args.batch, average=0.995, chunk=args.chunk,
             learning_rate=args.learning_rate, cache=args.cache, hold_back=0.05, validate_every=args.steps,
             precision=args.precision, colour=args.colour, pixels=args.pixels, still=args.still, mirror=args.mirror,
-            slots=args.slots, shares=(2.0, *[1.0] * number),
+            hotbar=args.hotbar, shares=(2.0, *[1.0] * number),
         )  # fmt: skip
         if not (out / "model.safetensors").exists():
             train(config)

@@ -32,8 +32,8 @@ SUMS = (
     "buttons_right",
     "camera_right",
     "turning",
-    "slot",
-    "slot_right",
+    "hotbar",
+    "hotbar_right",
     "told",
 )
 """What :class:`CloningLoss` sums up over frames, each times its weight but for the last three: those count every frame of which
@@ -45,8 +45,9 @@ class CloningLoss(nn.Module):
 
     checkpointed: keep none of the image trunk's activations for the backward pass, compute them again instead; so many frames
     at a time (0: keep them). bfloat16: of the trunk's products; what looks over time stays in float32.
-    slot_head: tells from what is seen in a frame, (D) -> (9), which slot of the hotbar is selected, and learns it with a weight
-    of ``slots`` in the loss. Tools look much alike, and keys that change them are pressed too seldom to learn by to tell them.
+    hotbar_head: tells from what is seen in a frame, (D) -> (9), which slot of the hotbar is selected, and learns it with
+    a weight of ``hotbar`` in the loss. Tools look much alike, and keys that change them are pressed too seldom to learn by to
+    tell them.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class CloningLoss(nn.Module):
         camera: CameraLoss = "when_turning",
         checkpointed: int = 0,
         bfloat16: bool = False,
-        slot_head: nn.Linear | None = None,
-        slots: float = 0.0,
+        hotbar_head: nn.Linear | None = None,
+        hotbar: float = 0.0,
     ) -> None:
         super().__init__()
         self.policy, self.camera, self.checkpointed, self._bfloat16 = policy, camera, checkpointed, bfloat16
-        self.slot_head, self.slots = slot_head, slots
+        self.hotbar_head, self.hotbar = hotbar_head, hotbar
         free = JointActions().camera_counts(np.arange(BUTTON_CHOICES))
         self.register_buffer("_free", torch.from_numpy(free), persistent=False)
 
@@ -76,7 +77,7 @@ class CloningLoss(nn.Module):
         """Returns (len(SUMS),) and the memory."""
         batch, frames = chunks.first.shape
         features = self._features(chunks.images.flatten(0, 1), chunks.motion.flatten(0, 1)).view(batch, frames, -1)
-        slot, slot_right, told = self._slots(features, chunks.hotbar)
+        slot, right, told = self._hotbar(features, chunks.hotbar)
         if chunks.goals.shape[-1]:
             features = self.policy.with_goals(features, chunks.goals)
         latents, memory = self.policy.latents(features, memory, chunks.first)
@@ -94,22 +95,22 @@ class CloningLoss(nn.Module):
                 (weight * free * (out_camera.argmax(-1) == chunks.camera)).sum(),
                 (weight * free).sum(),
                 slot,
-                slot_right,
+                right,
                 told,
             )
-        objective = buttons + camera + self.slots * slot
+        objective = buttons + camera + self.hotbar * slot
         return torch.stack([objective, *(value.detach() for value in sums)]), memory.detach()
 
-    def _slots(self, features_BTD: Tensor, hotbar_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _hotbar(self, features_BTD: Tensor, hotbar_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How unlikely the selected slots are found, how many are found likeliest, and of how many frames they are known."""
         known = hotbar_BT >= 0
-        if self.slot_head is None:
+        if self.hotbar_head is None:
             return (features_BTD.new_zeros(()),) * 3
-        logits, true = self.slot_head(features_BTD)[known], hotbar_BT[known]
+        logits, true = self.hotbar_head(features_BTD)[known], hotbar_BT[known]
         return F.cross_entropy(logits, true, reduction="sum"), (logits.argmax(-1) == true).sum(), known.sum()
 
 
-def new_slot_head(hidden: int) -> nn.Linear:
+def new_hotbar_head(hidden: int) -> nn.Linear:
     """Of a network of that hidden size; it begins with all slots alike."""
     head = nn.Linear(hidden, HOTBAR_SLOTS)
     for parameter in head.parameters():
@@ -121,13 +122,13 @@ def means(sums: Tensor) -> dict[str, float]:
     """Of summed-up sums: nats a frame, and shares of frames in which the likeliest choice was right."""
     values = dict(zip(SUMS, sums.tolist(), strict=True))
     weight, turning = max(values["weight"], 1e-9), max(values["turning"], 1e-9)
-    told = max(values["told"], 1)
-    slots = {"loss_slot": values["slot"] / told, "accuracy_slot": values["slot_right"] / told} if values["told"] else {}
-    return {
+    found = {
         "loss": (values["buttons"] + values["camera"]) / weight,
         "loss_buttons": values["buttons"] / weight,
         "loss_camera": values["camera"] / weight,
         "accuracy_buttons": values["buttons_right"] / weight,
         "accuracy_camera": values["camera_right"] / turning,
-        **slots,
     }
+    if told := values["told"]:
+        found |= {"loss_hotbar": values["hotbar"] / told, "accuracy_hotbar": values["hotbar_right"] / told}
+    return found

@@ -30,7 +30,7 @@ from data.ahead import ahead
 from data.joint_actions import JointActions
 from data.json_config import JsonConfig, begin_or_resume
 from prior.checkpoint import save_policy
-from prior.cloning import SUMS, CameraLoss, CloningLoss, means, new_slot_head
+from prior.cloning import SUMS, CameraLoss, CloningLoss, means, new_hotbar_head
 from prior.episodes import Episode
 from prior.nn.allocator import keep_freed_memory
 from prior.nn.memory import Memory
@@ -75,7 +75,7 @@ class CloningConfig(JsonConfig):
     """Share of chunks in which a motion stem sees no motion, so that it learns to look and not only to go on as before."""
     mirror: float = 0.0
     """Share of episodes that are played the other way round: what was right is left."""
-    slots: float = 0.0
+    hotbar: float = 0.0
     """Weight in the loss of telling from each frame which slot of the hotbar is selected, where the records say."""
     precision: Precision = "auto"
     seed: int = 0
@@ -88,8 +88,8 @@ class CloningConfig(JsonConfig):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide the batch of {self.batch}")
-        if not self.slots >= 0:
-            raise ValueError(f"slots is a weight in the loss, at least 0; got {self.slots}")
+        if not self.hotbar >= 0:
+            raise ValueError(f"hotbar is a weight in the loss, at least 0; got {self.hotbar}")
         if not self.epochs > 0 or self.steps < 0:
             raise ValueError(f"epochs must be above 0 and steps at least 0, got {self.epochs} and {self.steps}")
 
@@ -143,7 +143,7 @@ class Cloner:
             keep_freed_memory()
         self.policy = policy.to(device).float().train()
         self.bfloat16 = uses_bfloat16(training.precision, device)
-        self.slot_head = new_slot_head(self.policy.config.hidden).to(device) if training.slots else None
+        self.hotbar_head = new_hotbar_head(self.policy.config.hidden).to(device) if training.hotbar else None
         self.loss = self._loss(self.policy, training.checkpointed)
         self.steps = training.steps or max(1, round(training.epochs * loader.steps_an_epoch))
         named = _learnt(self.policy)
@@ -159,8 +159,8 @@ class Cloner:
             ],
             lr=training.learning_rate,
         )
-        if self.slot_head is not None:
-            self.optimizer.add_param_group({"params": list(self.slot_head.parameters()), "weight_decay": 0.0})
+        if self.hotbar_head is not None:
+            self.optimizer.add_param_group({"params": list(self.hotbar_head.parameters()), "weight_decay": 0.0})
         self.changed = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.average = MovingAverage(self.learnt, training.average)
         self.memory = self.policy.empty_memory(mine)
@@ -175,7 +175,7 @@ class Cloner:
 
     def _loss(self, policy: Policy, checkpointed: int) -> CloningLoss:
         training = self.training
-        return CloningLoss(policy, training.camera, checkpointed, self.bfloat16, self.slot_head, training.slots).to(
+        return CloningLoss(policy, training.camera, checkpointed, self.bfloat16, self.hotbar_head, training.hotbar).to(
             self.device
         )
 
@@ -194,8 +194,8 @@ class Cloner:
         state = torch.load(self.folder / "resume.pt", map_location=self.device, weights_only=True)
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.slot_head is not None:
-            self.slot_head.load_state_dict(state["slot_head"])
+        if self.hotbar_head is not None:
+            self.hotbar_head.load_state_dict(state["hotbar_head"])
         self.average.values, self.step = state["average"], state["step"]
         layers = tuple((k[self.slots].clone(), v[self.slots].clone()) for k, v in state["memory"])
         self.memory = Memory(state["valid"][self.slots].clone(), layers)
@@ -209,7 +209,7 @@ class Cloner:
         state = {
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "slot_head": {} if self.slot_head is None else self.slot_head.state_dict(),
+            "hotbar_head": {} if self.hotbar_head is None else self.hotbar_head.state_dict(),
             "average": self.average.values,
             "step": self.step,
             "valid": valid,

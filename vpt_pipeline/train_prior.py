@@ -106,7 +106,7 @@ class TrainPriorConfig:
     """Share of chunks without motion (motion stems only), so that the policy learns to look and not only to go on as before."""
     mirror: float | None = None
     """Share of episodes that are played the other way round, such as 0.5: what was right is left."""
-    slots: float | None = None
+    hotbar: float | None = None
     """Learn with this weight, such as 0.3, to tell which slot of the hotbar is selected: which tool is in the hand."""
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
@@ -161,10 +161,10 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
         kept, back = hold_back(usable, config.hold_back)
         sources.append(Source(kept, config.shares[index] if config.shares else None))
         held += back
-    if config.slots and not any((e.hotbar >= 0).any() for source in sources for e in source.episodes):
+    if config.hotbar and not any((e.hotbar >= 0).any() for source in sources for e in source.episodes):
         raise ValueError(
-            f"slots is {config.slots:g}, but {', '.join(map(str, config.data))} do not tell which slot of the hotbar is "
-            "selected: recorded actions do, labels do not; leave --slots out, or give a folder of recordings, too"
+            f"hotbar is {config.hotbar:g}, but {', '.join(map(str, config.data))} do not tell which slot of the hotbar is "
+            "selected: recorded actions do, labels do not; leave --hotbar out, or give a folder of recordings, too"
         )
     return sources, held
 

@@ -82,7 +82,7 @@ class TrainTextConfig:
     pixels: int | None = None
     still: float | None = None
     mirror: float | None = None
-    slots: float | None = None
+    hotbar: float | None = None
     precision: Literal["auto", "float32", "bfloat16"] | None = None
     seed: int | None = None
     validate_every: int | None = None

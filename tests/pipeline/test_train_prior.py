@@ -129,9 +129,9 @@ def test_labels_take_the_place_of_what_was_recorded(recordings: Path, tmp_path: 
     with pytest.raises(ValueError, match="nothing to clone"):  # an untrained model is sure of nothing
         assert LabelTable.read(tmp_path / "labels" / "r0.parquet").low_confidence.all()
         train(settings(only, tmp_path / "mask", labels=(tmp_path / "labels",), doubts="mask"))
-    with pytest.raises(ValueError, match=r"slots is 0\.3, but .*videos do not tell which slot .* labels do not"):
-        train(settings(only, tmp_path / "slots", labels=(tmp_path / "labels",), slots=0.3))
-    assert "accuracy_slot" in train(settings(recordings, tmp_path / "told", slots=0.3))
+    with pytest.raises(ValueError, match=r"hotbar is 0\.3, but .*videos do not tell which slot .* labels do not"):
+        train(settings(only, tmp_path / "slots", labels=(tmp_path / "labels",), hotbar=0.3))
+    assert "accuracy_hotbar" in train(settings(recordings, tmp_path / "told", hotbar=0.3))
     with pytest.raises(ValueError, match="expected one, or as many"):
         train(settings(only, tmp_path / "x", labels=(tmp_path, tmp_path)))
 

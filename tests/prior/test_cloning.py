@@ -215,16 +215,16 @@ def test_what_can_be_seen_is_learnt(tmp_path: Path) -> None:
 
 
 def test_a_slot_that_shows_is_learnt_beside_and_the_policy_is_none_the_larger(tmp_path: Path) -> None:
-    plain, told = cloner(tmp_path / "plain", steps=150), cloner(tmp_path / "told", steps=150, slots=0.3)
+    plain, told = cloner(tmp_path / "plain", steps=150), cloner(tmp_path / "told", steps=150, hotbar=0.3)
     first = told._update(told.loader.draw(0))
-    assert first["loss_slot"] == pytest.approx(np.log(9), rel=1e-4)
+    assert first["loss_hotbar"] == pytest.approx(np.log(9), rel=1e-4)
     assert first["loss"] == pytest.approx(plain._update(plain.loader.draw(0))["loss"], rel=1e-4)  # of the actions alone
     assert told.run().state_dict().keys() == plain.policy.state_dict().keys()
     after = told._update(told.loader.draw(3))
-    assert after["accuracy_slot"] > 0.95 and "accuracy_slot" not in plain._update(plain.loader.draw(3))
+    assert after["accuracy_hotbar"] > 0.95 and "accuracy_hotbar" not in plain._update(plain.loader.draw(3))
     chunks = told.loader.draw(0)
     unknown = replace(chunks, hotbar=torch.full_like(chunks.hotbar, -1))
-    assert "loss_slot" not in means(told.loss(unknown, told.memory)[0])
+    assert "loss_hotbar" not in means(told.loss(unknown, told.memory)[0])
 
 
 def test_a_frame_shows_the_slot_that_was_selected_before() -> None:
@@ -239,7 +239,7 @@ def test_a_frame_shows_the_slot_that_was_selected_before() -> None:
 @pytest.mark.parametrize(("recipe", "size"), [*((r, "debug") for r in sorted(RECIPES)), ("scratch", "debug_motion")])
 def test_two_steps_then_resume(recipe: str, size: str, tmp_path: Path) -> None:
     """Every recipe and stem, at the debug size: stopped and started again equals undisturbed, bit for bit."""
-    small = {"steps": 4, "batch": 4, "chunk": 8, "save_every": 2, "average": 0.9, "precision": "float32", "slots": 0.3}
+    small = {"steps": 4, "batch": 4, "chunk": 8, "save_every": 2, "average": 0.9, "precision": "float32", "hotbar": 0.3}
     training = replace(RECIPES[recipe], **small)  # type: ignore[arg-type]
 
     def make(folder: str) -> Cloner:
@@ -293,7 +293,7 @@ def test_another_run_in_the_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not divide"):
         CloningConfig(batch=4, accumulate=3)
     with pytest.raises(ValueError, match=r"at least 0; got -0\.1"):
-        CloningConfig(slots=-0.1)
+        CloningConfig(hotbar=-0.1)
 
 
 _ONE_OF_SEVERAL = """
@@ -304,9 +304,9 @@ from tests.prior.test_cloning import cloner
 
 assert start_processes("cpu") == "cpu"
 folder = Path(sys.argv[1])
-whole = cloner(folder / "whole", steps=4, batch=4, slots=0.3)
+whole = cloner(folder / "whole", steps=4, batch=4, hotbar=0.3)
 finish(whole, whole.run())
-stopped = cloner(folder / "stopped", steps=4, batch=4, slots=0.3, save_every=2)
+stopped = cloner(folder / "stopped", steps=4, batch=4, hotbar=0.3, save_every=2)
 
 class StoppedError(Exception):
     pass
@@ -324,7 +324,7 @@ except StoppedError:
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
     """With gloo, as `torchrun --nproc-per-node 2` starts them; and what they saved, one process goes on with."""
-    run = cloner(tmp_path / "alone", steps=4, batch=4, slots=0.3)
+    run = cloner(tmp_path / "alone", steps=4, batch=4, hotbar=0.3)
     alone = run.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -339,7 +339,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     assert [process.wait(120) for process in together] == [0, 0]
-    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, slots=0.3, save_every=2)
+    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, hotbar=0.3, save_every=2)
     assert resumed.step == 2
     resumed.run()
     expected = metrics_of(tmp_path / "alone")
@@ -349,7 +349,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
         for one, other in zip(expected, found, strict=True):
             # Of the gradients, not of the weights: Adam makes whole steps of the rounding of gradients that are nearly 0.
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
-            assert one["loss_slot"] == pytest.approx(other["loss_slot"], rel=1e-3)
+            assert one["loss_hotbar"] == pytest.approx(other["loss_hotbar"], rel=1e-3)
             assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=5e-3)
     both = zip(alone.state_dict().values(), load_policy(tmp_path / "whole")[0].state_dict().values(), strict=True)
     assert max(float((one - other).abs().max()) for one, other in both) < run.training.learning_rate
