@@ -169,7 +169,7 @@ class SequenceLoader:
             seen = episode.inputs.views(episode.rows[part], episode.first[part])
             views, actions = (seen.images, seen.motion), (episode.buttons[part], episode.camera[part])
             mirrored = self._mirrored(epoch, place)
-            if mirrored:
+            if mirrored:  # slots of the hotbar stay what they are, as their keys do
                 views, actions = mirror_views(*views), mirror_joint(*actions)
             wanted = np.zeros((end - start, 0), np.float32)
             if self.goals is not None:
