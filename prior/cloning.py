@@ -103,11 +103,11 @@ class CloningLoss(nn.Module):
 
     def _hotbar(self, features_BTD: Tensor, hotbar_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How unlikely the selected slots are found, how many are found likeliest, and of how many frames they are known."""
-        known = hotbar_BT >= 0
         if self.hotbar_head is None:
             return (features_BTD.new_zeros(()),) * 3
-        logits, true = self.hotbar_head(features_BTD)[known], hotbar_BT[known]
-        return F.cross_entropy(logits, true, reduction="sum"), (logits.argmax(-1) == true).sum(), known.sum()
+        logits, true = self.hotbar_head(features_BTD).flatten(0, 1), hotbar_BT.flatten()
+        unlikely = F.cross_entropy(logits, true, ignore_index=-1, reduction="sum")
+        return unlikely, (logits.argmax(-1) == true).sum(), (true >= 0).sum()
 
 
 def new_hotbar_head(hidden: int) -> nn.Linear:
