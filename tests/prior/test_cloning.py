@@ -304,9 +304,9 @@ from tests.prior.test_cloning import cloner
 
 assert start_processes("cpu") == "cpu"
 folder = Path(sys.argv[1])
-whole = cloner(folder / "whole", steps=4, batch=4, hotbar=0.3)
+whole = cloner(folder / "whole", steps=4, batch=4, hotbar=3.0)
 finish(whole, whole.run())
-stopped = cloner(folder / "stopped", steps=4, batch=4, hotbar=0.3, save_every=2)
+stopped = cloner(folder / "stopped", steps=4, batch=4, hotbar=3.0, save_every=2)
 
 class StoppedError(Exception):
     pass
@@ -324,7 +324,7 @@ except StoppedError:
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
     """With gloo, as `torchrun --nproc-per-node 2` starts them; and what they saved, one process goes on with."""
-    run = cloner(tmp_path / "alone", steps=4, batch=4, hotbar=0.3)
+    run = cloner(tmp_path / "alone", steps=4, batch=4, hotbar=3.0)
     alone = run.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -339,7 +339,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     assert [process.wait(120) for process in together] == [0, 0]
-    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, hotbar=0.3, save_every=2)
+    resumed = cloner(tmp_path / "stopped", steps=4, batch=4, hotbar=3.0, save_every=2)
     assert resumed.step == 2
     resumed.run()
     expected = metrics_of(tmp_path / "alone")
