@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from data.actions import BUTTONS, Action, ActionTrack, CameraQuantizer
+from data.actions import BUTTONS, HOTBAR_SLOTS, Action, ActionTrack, CameraQuantizer
 from data.contractor import ContractorWriter
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 
 FLAGS = ("null", "gui", "resampled", "low_confidence", "cut")
 _P_COLUMNS = tuple(f"p_{button}" for button in BUTTONS)
@@ -43,13 +43,29 @@ SCHEMA: pa.Schema = pa.schema(
         ("conf_buttons", pa.float32()),
         ("conf_camera", pa.float32()),
         *((name, pa.bool_()) for name in FLAGS),
+        ("hotbar", pa.int8()),
     ],
     metadata={"vpt_labels": FORMAT_VERSION},
 )
 """The columns; a reader may rely on their names, types and order."""
 
-_WITHOUT_CUT: pa.Schema = pa.schema([f for f in SCHEMA if f.name != "cut"], metadata={"vpt_labels": "1"})
-"""Version 1, which is still read: its rows are no cuts."""
+UNKNOWN_SLOT = -1
+"""In the column ``hotbar``: nobody says which slot is selected."""
+
+_ADDED: dict[str, pa.Scalar] = {"cut": pa.scalar(False), "hotbar": pa.scalar(UNKNOWN_SLOT, pa.int8())}
+"""Columns that earlier versions had not, and what they hold for rows of such files: no cuts, slots that are not known."""
+
+
+def _schema_without(version: str, *columns: str) -> pa.Schema:
+    return pa.schema([f for f in SCHEMA if f.name not in columns], metadata={"vpt_labels": version})
+
+
+_SCHEMAS: dict[str, pa.Schema] = {
+    FORMAT_VERSION: SCHEMA,
+    "2": _schema_without("2", "hotbar"),
+    "1": _schema_without("1", "cut", "hotbar"),
+}
+"""The versions that are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +79,8 @@ class LabelTable:
     (N, 2), expected degrees, pitch then yaw. camera_bin: int8 (N, 2), the likeliest bins. conf_buttons: float32, the
     least over buttons of max(p, 1 - p). conf_camera: float32, probability of the likeliest bin, the lesser axis. null:
     bool, nothing done. gui: bool, a GUI is open. resampled: bool, see data.resample. low_confidence: bool, below the
-    job's threshold. cut: bool, a new scene begins here (idm.cuts), so no action leads here from the frame before.
+    job's threshold. cut: bool, a new scene begins here (idm.cuts), so no action leads here from the frame before. hotbar:
+    int8, the hotbar's slot that is selected once the action is done, from 0; -1 where the model does not say or is unsure.
     """
 
     video: NDArray[np.object_]
@@ -82,6 +99,7 @@ class LabelTable:
     resampled: NDArray[np.bool_]
     low_confidence: NDArray[np.bool_]
     cut: NDArray[np.bool_]
+    hotbar: NDArray[np.int8]
 
     def __post_init__(self) -> None:
         rows = len(self.video)
@@ -99,6 +117,10 @@ class LabelTable:
                 raise ValueError(f"LabelTable.{name} holds values that are no probabilities; expected 0 to 1")
         if not np.isfinite(self.camera).all():
             raise ValueError("LabelTable.camera holds values that are not finite; expected degrees")
+        if not ((self.hotbar >= UNKNOWN_SLOT) & (self.hotbar < HOTBAR_SLOTS)).all():
+            raise ValueError(
+                f"LabelTable.hotbar holds other values than the slots 0 to {HOTBAR_SLOTS - 1}, or -1 for unknown"
+            )
 
     def __len__(self) -> int:
         return len(self.video)
@@ -136,12 +158,14 @@ class LabelTable:
         resampled: ArrayLike,
         held: ArrayLike | None = None,
         cut: ArrayLike | None = None,
+        hotbar: ArrayLike | None = None,
         low_confidence_below: float = 0.6,
         quantizer: CameraQuantizer | None = None,
     ) -> LabelTable:
         """Rows for consecutive ticks of one video from a model's outputs; confidence of buttons and flags follow.
 
-        held: by default the buttons with a probability of one half or more. cut: by default no frame is one.
+        held: by default the buttons with a probability of one half or more. cut: by default no frame is one. hotbar: by default
+        not known.
         """
         p = np.asarray(buttons, np.float32)
         down = p >= 0.5 if held is None else np.asarray(held, bool)
@@ -167,6 +191,7 @@ class LabelTable:
             resampled=np.asarray(resampled, bool),
             low_confidence=np.minimum(conf_buttons, conf_camera) < low_confidence_below,
             cut=np.zeros(rows, bool) if cut is None else np.asarray(cut, bool),
+            hotbar=np.full(rows, UNKNOWN_SLOT, np.int8) if hotbar is None else np.asarray(hotbar, np.int8),
         )
 
     def to_actions(self, threshold: float | None = None, quantizer: CameraQuantizer | None = None) -> ActionTrack:
@@ -232,7 +257,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "video": np.dtype(object),
     **{name: np.dtype(np.int32) for name in ("frame", "source_frame", "time_base")},
     "pts": np.dtype(np.int64),
-    "camera_bin": np.dtype(np.int8),
+    **{name: np.dtype(np.int8) for name in ("camera_bin", "hotbar")},
     **{name: np.dtype(np.float32) for name in ("buttons", "camera", "conf_buttons", "conf_camera")},
     **{name: np.dtype(bool) for name in ("held", *FLAGS)},
 }
@@ -246,8 +271,7 @@ def check_schema(path: Path | str) -> int:
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path}: expected a label table (Parquet), found none ({error}); check the path") from error
     version = (schema.metadata or {}).get(b"vpt_labels", b"none").decode()
-    known = {FORMAT_VERSION: SCHEMA, "1": _WITHOUT_CUT}
-    if version not in known or not schema.equals(known[version]):
+    if version not in _SCHEMAS or not schema.equals(_SCHEMAS[version]):
         raise ValueError(
             f"{path}: expected a label table of version {FORMAT_VERSION}, found version {version} with columns "
             f"{', '.join(schema.names[:6])}, ...; write it again with this version"
@@ -257,8 +281,9 @@ def check_schema(path: Path | str) -> int:
 
 def of_this_version(table: pa.Table) -> pa.Table:
     """Rows of a file that :func:`check_schema` knows, in the columns of this version."""
-    if "cut" not in table.schema.names:
-        table = table.append_column("cut", pa.array(np.zeros(len(table), bool)))
+    for name, value in _ADDED.items():
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.repeat(value, len(table)))
     return table.select(SCHEMA.names).replace_schema_metadata(SCHEMA.metadata)
 
 
@@ -266,7 +291,7 @@ def write_contractor(table: LabelTable, path: Path | str, threshold: float | Non
     """Write one video's labels as a contractor ``.jsonl``, so that one loader serves true and predicted actions.
 
     Row i becomes record i, so resampled labels fit the video only at the ticks' rate. Raises ValueError for labels of
-    several videos or with frames missing.
+    several videos or with frames missing. The slot of the hotbar follows from the keys, as readers of such files take it.
     """
     if len(table.videos) != 1 or not np.array_equal(table.frame, np.arange(len(table))):
         raise ValueError(

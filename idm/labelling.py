@@ -8,6 +8,7 @@ several runs that share a video among them (:func:`predict_span`, then :class:`P
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.ahead import ahead
 from data.frame_inputs import FrameInputs, InputMaker
 from data.label_parts import find_parts, frames_done, write_part
-from data.labels import LabelTable
+from data.labels import UNKNOWN_SLOT, LabelTable
 from data.readers import open_reader
 from data.resample import ResampleReport, at_rate
 from idm.blocks import Block, Ticks, input_blocks
@@ -142,10 +144,17 @@ class PartWriter:
             gui=np.nan_to_num(raw.gui, nan=-1.0) > 0,
             resampled=ticks.resampled,
             cut=ticks.cut,
+            hotbar=_slots(raw.slot),
             low_confidence_below=self.doubt,
         )
         write_part(rows, self.folder)
         return rows
+
+
+def _slots(logprobs_T9: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The slots that are likelier than all others together; -1 where none is, and where the model does not say."""
+    likeliest = np.nan_to_num(logprobs_T9, nan=-np.inf)
+    return np.where(likeliest.max(1) > math.log(0.5), likeliest.argmax(1), UNKNOWN_SLOT)
 
 
 def _finished_parts(folder: Path, block: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.actions import HOTBAR_SLOTS
 from data.frame_inputs import FrameInputs
 from idm.model import InverseDynamicsModel
 
@@ -21,23 +22,26 @@ from idm.model import InverseDynamicsModel
 @dataclass(frozen=True)
 class RawPredictions:
     """odds: float32 (T, 20) log-odds of held. camera: float32 (T, 2, 11) log-probabilities. gui: float32 (T,) log-odds of
-    an open GUI, NaN where the model does not say. start: first frame's index."""
+    an open GUI, NaN where the model does not say. slot: float32 (T, 9) log-probabilities of the hotbar's slots, NaN where the
+    model does not say. start: first frame's index."""
 
     start: int
     odds: NDArray[np.float32]
     camera: NDArray[np.float32]
     gui: NDArray[np.float32]
+    slot: NDArray[np.float32]
 
     @classmethod
     def join(cls, parts: list[RawPredictions]) -> RawPredictions:
-        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("odds", "camera", "gui"))
+        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("odds", "camera", "gui", "slot"))
         return cls(parts[0].start, *columns)
 
     def __len__(self) -> int:
         return len(self.odds)
 
     def __getitem__(self, span: slice) -> RawPredictions:
-        return RawPredictions(self.start + (span.start or 0), self.odds[span], self.camera[span], self.gui[span])
+        columns = (getattr(self, name)[span] for name in ("odds", "camera", "gui", "slot"))
+        return RawPredictions(self.start + (span.start or 0), *columns)
 
 
 class WindowPredictor:
@@ -91,7 +95,10 @@ class WindowPredictor:
         gui = np.full(len(buttons), np.nan, np.float32)
         if out.gui is not None:
             gui = (out.gui[0, keep, 1] - out.gui[0, keep, 0]).float().cpu().numpy()
-        return RawPredictions(start + keep.start, buttons[..., 1] - buttons[..., 0], camera, gui)
+        slot = np.full((len(buttons), HOTBAR_SLOTS), np.nan, np.float32)
+        if out.slot is not None:
+            slot = out.slot[0, keep].float().cpu().numpy()
+        return RawPredictions(start + keep.start, buttons[..., 1] - buttons[..., 0], camera, gui, slot)
 
     def predict(
         self, blocks: Iterable[FrameInputs], begin: int = 0, first: int = 0, stop: int | None = None

@@ -97,7 +97,7 @@ def episode_of(
     """An episode of frames and the actions taken in them. sure: float32 (N,), weights of the frames; cut: bool (N,).
 
     copied: bool (N,), False where somebody acted who is not to be copied: of that only the last frames are kept, to remember.
-    hotbar: int8 (N,), the slot selected after each action.
+    hotbar: int8 (N,), the slot selected after each action, -1 where that is not known.
     """
     actions = JointActions()
     buttons, camera = actions.from_track(track)
@@ -120,6 +120,8 @@ def episode_of(
     seen = np.full(len(track), -1, np.int64)
     if hotbar is not None:
         seen[1:] = hotbar[:-1]  # a frame shows what the action before has selected
+        if cut is not None:
+            seen[cut] = -1
     return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first, seen[rows])
 
 
@@ -210,7 +212,7 @@ def labelled_episode(
     elif choices.doubts == "weight":
         sure = np.minimum(labels.conf_buttons, labels.conf_camera)
     copied = recording.to_copy(len(labels))
-    return episode_of(recording.name, "", inputs, labels.to_actions(), choices, sure, labels.cut, copied)
+    return episode_of(recording.name, "", inputs, labels.to_actions(), choices, sure, labels.cut, copied, labels.hotbar)
 
 
 def load_episodes(

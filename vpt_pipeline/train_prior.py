@@ -164,7 +164,8 @@ def load_sources(config: TrainPriorConfig, policy: PolicyConfig) -> tuple[list[S
     if config.hotbar and not any((e.hotbar >= 0).any() for source in sources for e in source.episodes):
         raise ValueError(
             f"hotbar is {config.hotbar:g}, but {', '.join(map(str, config.data))} do not tell which slot of the hotbar is "
-            "selected: recorded actions do, labels do not; leave --hotbar out, or give a folder of recordings, too"
+            "selected: recorded actions do, and labels of a model that has learnt to see it (of this version's `vpt label`); "
+            "leave --hotbar out, or give a folder of recordings, too"
         )
     return sources, held
 

@@ -35,7 +35,7 @@ def labels(video: str = "a", count: int = 50, first: int = 0, seed: int = 0) -> 
     return LabelTable.from_predictions(
         video, first_frame=first, source_frame=frames * 3 // 2, pts=frames * 512 + 7, time_base=Fraction(1, 15360),
         buttons=p, camera=camera, camera_bin=bins, conf_camera=random(2),
-        gui=frames % 7 == 0, resampled=frames % 5 == 0, cut=frames % 11 == 3,
+        gui=frames % 7 == 0, resampled=frames % 5 == 0, cut=frames % 11 == 3, hotbar=frames // 4 % 10 - 1,
     )  # fmt: skip
 
 
@@ -67,23 +67,29 @@ def test_columns_are_what_other_tools_are_told(tmp_path: Path) -> None:
     assert [f"held_{button}" for button in BUTTONS] == found.schema.names[26:46]
     assert found.schema.names[46:] == [
         "camera_pitch", "camera_yaw", "camera_pitch_bin", "camera_yaw_bin", "conf_buttons", "conf_camera",
-        "null", "gui", "resampled", "low_confidence", "cut",
+        "null", "gui", "resampled", "low_confidence", "cut", "hotbar",
     ]  # fmt: skip
     only = pq.read_table(tmp_path / "labels.parquet", columns=["p_hotbar.1"])
     np.testing.assert_array_equal(only.column(0).to_numpy(), labels().buttons[:, BUTTON_INDEX["hotbar.1"]])
 
 
-def test_tables_of_the_version_before_are_read_and_merged_without_cuts(tmp_path: Path) -> None:
-    for n, name in enumerate(("old", "older")):
-        old = labels(first=50 * n).to_arrow().drop_columns(["cut"]).replace_schema_metadata({"vpt_labels": "1"})
-        pq.write_table(old, tmp_path / f"{name}.parquet")
-    table = LabelTable.read(tmp_path / "old.parquet")
-    assert_equal(table, LabelTable(**{**labels().__dict__, "cut": np.zeros(50, bool)}))
-    assert labels().cut.any() and LabelTable.read(tmp_path / "old.parquet", video="a").cut.sum() == 0
+def test_tables_of_earlier_versions_are_read_and_merged(tmp_path: Path) -> None:
+    """Version 1 knew no cuts, and neither it nor version 2 the slots of the hotbar."""
+    for n, (version, lacked) in enumerate({"1": ["cut", "hotbar"], "2": ["hotbar"]}.items()):
+        old = labels(first=50 * n).to_arrow().drop_columns(lacked).replace_schema_metadata({"vpt_labels": version})
+        pq.write_table(old, tmp_path / f"{version}.parquet")
+    unknown = {"cut": np.zeros(50, bool), "hotbar": np.full(50, -1, np.int8)}
+    table = LabelTable.read(tmp_path / "1.parquet")
+    assert_equal(table, LabelTable(**{**labels().__dict__, **unknown}))
+    assert labels().cut.any() and LabelTable.read(tmp_path / "1.parquet", video="a").cut.sum() == 0
     write_part(labels(first=100), tmp_path)
-    parts = [tmp_path / "old.parquet", tmp_path / "older.parquet", *find_parts(tmp_path)]
-    assert merge_parts(parts, tmp_path / "all.parquet") == 150
-    assert np.flatnonzero(LabelTable.read(tmp_path / "all.parquet").cut)[0] == 102
+    assert (
+        merge_parts([tmp_path / "1.parquet", tmp_path / "2.parquet", *find_parts(tmp_path)], tmp_path / "all.parquet")
+        == 150
+    )
+    merged = LabelTable.read(tmp_path / "all.parquet")
+    assert np.flatnonzero(merged.cut)[0] == 58 and (merged.hotbar[:100] == -1).all()
+    np.testing.assert_array_equal(merged.hotbar[100:], labels(first=100).hotbar)
 
 
 def test_confidence_and_flags_follow_from_the_predictions() -> None:
@@ -115,6 +121,7 @@ def test_confidence_and_flags_follow_from_the_predictions() -> None:
         ({"buttons": np.full((50, 20), np.nan, np.float32)}, "buttons holds values that are no probabilities"),
         ({"conf_camera": np.full(50, 1.5, np.float32)}, "conf_camera holds"),
         ({"camera": np.full((50, 2), np.inf, np.float32)}, "camera holds values that are not finite"),
+        ({"hotbar": np.full(50, 9, np.int8)}, "hotbar holds other values than the slots 0 to 8"),
     ],
 )
 def test_impossible_tables_are_refused(change: dict[str, Any], says: str) -> None:
@@ -202,8 +209,8 @@ def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     for name, says in (
         ("text", "expected a label table"),
         ("none", "expected a label table"),
-        ("other", "expected a label table of version 2, found version none with columns video"),
-        ("old", "expected a label table of version 2, found version 0"),
+        ("other", "expected a label table of version 3, found version none with columns video"),
+        ("old", "expected a label table of version 3, found version 0"),
     ):
         with pytest.raises(ValueError, match=rf"{name}\.parquet: {says}"):
             LabelTable.read(tmp_path / f"{name}.parquet")

@@ -42,6 +42,11 @@ def test_every_frame_is_predicted_once_and_resuming_changes_nothing(model: Inver
         assert joined.start == begin
         np.testing.assert_array_equal(joined.odds, whole.odds[begin:])
         np.testing.assert_array_equal(joined.camera, whole.camera[begin:])
+        np.testing.assert_array_equal(joined.slot, whole.slot[begin:])
+    if model.config.slot_head:
+        np.testing.assert_allclose(np.exp(whole.slot).sum(1), 1, rtol=1e-5)
+    else:
+        assert np.isnan(whole.slot).all()  # VPT's does not say
 
 
 def test_features_at_a_seam_see_the_true_neighbours(model: InverseDynamicsModel) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.label_folder import LabelFolder
 from data.label_parts import find_parts, write_part
 from data.labels import LabelTable
 from data.recording import Recording
@@ -25,6 +26,8 @@ from idm import labelling
 from idm.checkpoint import save_model
 from idm.config import preset
 from idm.model import InverseDynamicsModel
+from prior.config import preset as policy_preset
+from prior.episodes import Choices, labelled_episode
 from prior.nn.threads import torch_threads
 from tests.idm.play import turning_world
 from vpt_pipeline.cli import main as vpt
@@ -74,6 +77,26 @@ def test_rows_equal_frames_and_a_second_run_changes_no_byte(tmp_path: Path, mode
     label_videos(LabelConfig(videos=(str(source),), model=model, out=str(tmp_path / "a")))
     assert (tmp_path / "a" / "play.parquet").stat().st_mtime_ns == written  # done is done
     assert not (tmp_path / "a" / "play.parts").exists()
+
+
+@pytest.mark.parametrize(("name", "bias", "hotbar"), [("debug", 8.0, 3), ("debug", 0.0, -1), ("vpt_debug", None, -1)])
+def test_labels_tell_the_slot_of_the_hotbar_where_the_model_is_sure(
+    tmp_path: Path, name: str, bias: float | None, hotbar: int
+) -> None:
+    torch.manual_seed(0)
+    made = InverseDynamicsModel(preset(name))
+    if bias is not None:
+        with torch.no_grad():
+            made.pi_head.slot.linear_layer.bias[3] = bias
+    save_model(tmp_path / "model", made)
+    source = video(tmp_path / "play.mp4", 40)
+    label_videos(LabelConfig(videos=(str(source),), model=tmp_path / "model", out=str(tmp_path / "labels")))
+    table = LabelTable.read(tmp_path / "labels" / "play.parquet")
+    assert table.hotbar.tolist() == [hotbar] * 40
+    episode = labelled_episode(
+        Recording(source), LabelFolder(tmp_path / "labels"), policy_preset("debug"), tmp_path, Choices(nulls="keep")
+    )
+    assert episode.hotbar.tolist() == [-1] + [hotbar] * 39  # what a frame shows the action before has selected
 
 
 def test_the_bytes_do_not_depend_on_the_threads_of_torch(tmp_path: Path, model: Path) -> None:

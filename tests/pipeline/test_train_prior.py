@@ -129,7 +129,7 @@ def test_labels_take_the_place_of_what_was_recorded(recordings: Path, tmp_path: 
     with pytest.raises(ValueError, match="nothing to clone"):  # an untrained model is sure of nothing
         assert LabelTable.read(tmp_path / "labels" / "r0.parquet").low_confidence.all()
         train(settings(only, tmp_path / "mask", labels=(tmp_path / "labels",), doubts="mask"))
-    with pytest.raises(ValueError, match=r"hotbar is 0\.3, but .*videos do not tell which slot .* labels do not"):
+    with pytest.raises(ValueError, match=r"hotbar is 0\.3, but .*videos do not tell which slot .* labels of a model"):
         train(settings(only, tmp_path / "slots", labels=(tmp_path / "labels",), hotbar=0.3))
     assert "accuracy_hotbar" in train(settings(recordings, tmp_path / "told", hotbar=0.3))
     with pytest.raises(ValueError, match="expected one, or as many"):

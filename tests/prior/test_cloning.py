@@ -233,7 +233,9 @@ def test_a_frame_shows_the_slot_that_was_selected_before() -> None:
     hotbar = np.array([0, 2, 2, 5], np.int8)
     track = ActionTrack(buttons, np.zeros((4, 2), np.float32))
     assert episode_of("e", "", inputs, track, Choices(), hotbar=hotbar).hotbar.tolist() == [-1, 0, 2, 2]
-    assert episode_of("e", "", inputs, track, Choices()).hotbar.tolist() == [-1] * 4  # labels do not say
+    assert episode_of("e", "", inputs, track, Choices()).hotbar.tolist() == [-1] * 4  # nobody says
+    cut = np.array([False, False, True, False])
+    assert episode_of("e", "", inputs, track, Choices(), cut=cut, hotbar=hotbar).hotbar.tolist() == [-1, 0, -1, 2]
 
 
 @pytest.mark.parametrize(("recipe", "size"), [*((r, "debug") for r in sorted(RECIPES)), ("scratch", "debug_motion")])

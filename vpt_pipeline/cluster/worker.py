@@ -246,6 +246,7 @@ def to_arrays(raw: RawLabels) -> Arrays:
         "odds": predictions.odds,
         "camera": predictions.camera,
         "gui": predictions.gui,
+        "slot": predictions.slot,
         "source_frame": ticks.source_frame,
         "pts": ticks.pts,
         "resampled": ticks.resampled,
@@ -254,6 +255,6 @@ def to_arrays(raw: RawLabels) -> Arrays:
 
 
 def from_arrays(arrays: Arrays, start: int, time_base: tuple[int, int]) -> RawLabels:
-    predictions = RawPredictions(start, arrays["odds"], arrays["camera"], arrays["gui"])
+    predictions = RawPredictions(start, arrays["odds"], arrays["camera"], arrays["gui"], arrays["slot"])
     ticks = Ticks(arrays["source_frame"], arrays["pts"], arrays["resampled"], arrays["cut"], Fraction(*time_base))
     return RawLabels(predictions, ticks)
