@@ -174,7 +174,8 @@ def main(args: Args) -> None:
         raise ValueError(f"{args.out}/labels: some videos could not be labelled; see its manifest.json")
     truth, labelled = (load(rest, labels, config, args.cache) for labels in (None, args.out / "labels"))
     back = load([r for h in held for r in h], None, config, args.cache)
-    judged = SequenceLoader([Source(back)], args.batch, config.chunk, 0)
+    slots = min(args.batch, max(sum(map(len, back)) // config.chunk, 1))  # of short recordings there may be few frames
+    judged = SequenceLoader([Source(back)], slots, config.chunk, 0)
     minutes = sum(len(e.inputs) for e in truth) / config.rate / 60
 
     few = max(1, round(args.few * len(rest)))
