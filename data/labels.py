@@ -52,7 +52,7 @@ SCHEMA: pa.Schema = pa.schema(
 UNKNOWN_SLOT = -1
 """In the column ``hotbar``: nobody says which slot is selected."""
 
-_ADDED: dict[str, pa.Scalar] = {"cut": pa.scalar(False), "hotbar": pa.scalar(UNKNOWN_SLOT, pa.int8())}
+_ADDED: dict[str, bool | int] = {"cut": False, "hotbar": UNKNOWN_SLOT}
 """Columns that earlier versions had not, and what they hold for rows of such files: no cuts, slots that are not known."""
 
 
@@ -283,7 +283,7 @@ def of_this_version(table: pa.Table) -> pa.Table:
     """Rows of a file that :func:`check_schema` knows, in the columns of this version."""
     for name, value in _ADDED.items():
         if name not in table.schema.names:
-            table = table.append_column(name, pa.repeat(value, len(table)))
+            table = table.append_column(SCHEMA.field(name), pa.array(np.full(len(table), value, _DTYPES[name])))
     return table.select(SCHEMA.names).replace_schema_metadata(SCHEMA.metadata)
 
 
