@@ -23,6 +23,8 @@ BUTTONS: tuple[str, ...] = (
 BUTTON_INDEX: dict[str, int] = {name: index for index, name in enumerate(BUTTONS)}
 
 HOTBAR_SLOTS = sum(name.startswith("hotbar.") for name in BUTTONS)
+UNKNOWN_SLOT = -1
+"""In place of a slot of the hotbar, from 0, where nobody says which is selected."""
 
 UNMODELLED_BUTTONS: tuple[str, ...] = ("ESC", "pickItem", "swapHands")
 """Keys of MineRL's dictionary that no VPT model predicts."""

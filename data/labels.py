@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from data.actions import BUTTONS, HOTBAR_SLOTS, Action, ActionTrack, CameraQuantizer
+from data.actions import BUTTONS, HOTBAR_SLOTS, UNKNOWN_SLOT, Action, ActionTrack, CameraQuantizer
 from data.contractor import ContractorWriter
 
 FORMAT_VERSION = "3"
@@ -48,9 +48,6 @@ SCHEMA: pa.Schema = pa.schema(
     metadata={"vpt_labels": FORMAT_VERSION},
 )
 """The columns; a reader may rely on their names, types and order."""
-
-UNKNOWN_SLOT = -1
-"""In the column ``hotbar``: nobody says which slot is selected."""
 
 _ADDED: dict[str, bool | int] = {"cut": False, "hotbar": UNKNOWN_SLOT}
 """Columns that earlier versions had not, and what they hold for rows of such files: no cuts, slots that are not known."""

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.actions import UNKNOWN_SLOT
 from data.ahead import ahead
 from data.frame_inputs import FrameInputs, InputMaker
 from data.label_parts import find_parts, frames_done, write_part
-from data.labels import UNKNOWN_SLOT, LabelTable
+from data.labels import LabelTable
 from data.readers import open_reader
 from data.resample import ResampleReport, at_rate
 from idm.blocks import Block, Ticks, input_blocks

@@ -33,15 +33,19 @@ class RawPredictions:
 
     @classmethod
     def join(cls, parts: list[RawPredictions]) -> RawPredictions:
-        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("odds", "camera", "gui", "slot"))
+        columns = (np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS)
         return cls(parts[0].start, *columns)
 
     def __len__(self) -> int:
         return len(self.odds)
 
     def __getitem__(self, span: slice) -> RawPredictions:
-        columns = (getattr(self, name)[span] for name in ("odds", "camera", "gui", "slot"))
+        columns = (getattr(self, name)[span] for name in _COLUMNS)
         return RawPredictions(self.start + (span.start or 0), *columns)
+
+
+_COLUMNS = ("odds", "camera", "gui", "slot")
+"""What :class:`RawPredictions` holds of each frame."""
 
 
 class WindowPredictor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from data.actions import HOTBAR_SLOTS
+from data.actions import HOTBAR_SLOTS, UNKNOWN_SLOT
 from data.joint_actions import BUTTON_CHOICES, JointActions
 from prior.nn.heads import chosen_logprob
 from prior.nn.memory import Memory
@@ -106,7 +106,7 @@ class CloningLoss(nn.Module):
         if self.hotbar_head is None:
             return (features_BTD.new_zeros(()),) * 3
         logits, true = self.hotbar_head(features_BTD).flatten(0, 1), hotbar_BT.flatten()
-        unlikely = F.cross_entropy(logits, true, ignore_index=-1, reduction="sum")
+        unlikely = F.cross_entropy(logits, true, ignore_index=UNKNOWN_SLOT, reduction="sum")
         return unlikely, (logits.argmax(-1) == true).sum(), (true >= 0).sum()
 
 

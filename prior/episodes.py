@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.actions import ActionTrack
+from data.actions import UNKNOWN_SLOT, ActionTrack
 from data.ahead import beside_each_other
 from data.contractor_record import FIELD_ERRORS, read_records
 from data.cursor import Cursor
@@ -117,11 +117,11 @@ def episode_of(
     rows = np.flatnonzero(kept)
     first = np.diff(np.cumsum(first)[rows], prepend=0) > 0
     first[:1] = True
-    seen = np.full(len(track), -1, np.int64)
+    seen = np.full(len(track), UNKNOWN_SLOT, np.int64)
     if hotbar is not None:
         seen[1:] = hotbar[:-1]  # a frame shows what the action before has selected
         if cut is not None:
-            seen[cut] = -1
+            seen[cut] = UNKNOWN_SLOT
     return Episode(name, player, inputs, rows, buttons[rows], camera[rows], weight[rows], first, seen[rows])
 
 

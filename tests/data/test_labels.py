@@ -83,10 +83,8 @@ def test_tables_of_earlier_versions_are_read_and_merged(tmp_path: Path) -> None:
     assert_equal(table, LabelTable(**{**labels().__dict__, **unknown}))
     assert labels().cut.any() and LabelTable.read(tmp_path / "1.parquet", video="a").cut.sum() == 0
     write_part(labels(first=100), tmp_path)
-    assert (
-        merge_parts([tmp_path / "1.parquet", tmp_path / "2.parquet", *find_parts(tmp_path)], tmp_path / "all.parquet")
-        == 150
-    )
+    parts = [tmp_path / "1.parquet", tmp_path / "2.parquet", *find_parts(tmp_path)]
+    assert merge_parts(parts, tmp_path / "all.parquet") == 150
     merged = LabelTable.read(tmp_path / "all.parquet")
     assert np.flatnonzero(merged.cut)[0] == 58 and (merged.hotbar[:100] == -1).all()
     np.testing.assert_array_equal(merged.hotbar[100:], labels(first=100).hotbar)
