@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ def _wait_long(job: Path, tell: Callable[[Any], None]) -> None:
 def _kill_in_the_middle_of_writing(job: int, tell: Callable[[Any], None]) -> int:
     """Talks without pause, so that a kill mostly comes while it writes."""
     for _ in range(200):
-        tell(b"x" * 100_000)
+        tell((os.getpid(), b"x" * 100_000))  # more than a pipe holds: whoever is heard early is still at it
     return job
 
 
@@ -70,13 +71,15 @@ def test_a_process_that_dies_costs_its_own_job_alone(tmp_path: Path) -> None:
 
 def test_killed_while_it_writes_a_message() -> None:
     deaths: list[str] = []
-    heard: list[int] = []
+    heard, killed = Counter[int](), list[int]()
 
-    def kill_early(job: int, message: bytes) -> None:
-        assert message == b"x" * 100_000
-        heard.append(job)
-        if len(heard) in (3, 300):
-            os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+    def kill_early(job: int, message: tuple[int, bytes]) -> None:
+        process, text = message
+        assert text == b"x" * 100_000
+        heard[process] += 1
+        if heard[process] == 3 and len(killed) < 2:
+            killed.append(process)
+            os.kill(process, signal.SIGKILL)
 
     assert run_jobs(_kill_in_the_middle_of_writing, [1, 2], 2, kill_early, lambda job, how: deaths.append(how)) == [
         1,
