@@ -31,7 +31,7 @@ from prior.episodes import Choices, Episode, load_episodes
 from prior.nn.optim import MovingAverage
 from prior.nn.precision import Precision
 from prior.policy import Policy
-from prior.sequences import SequenceLoader, Source
+from prior.sequences import SequenceLoader, Source, slots_for
 from prior.training import RECIPES, Cloner, begin_with_frequencies, finish
 from vpt_pipeline.agents import Acting
 from vpt_pipeline.evaluate import EvaluateConfig, bootstrap, plans_of, play_all, score
@@ -174,8 +174,7 @@ def main(args: Args) -> None:
         raise ValueError(f"{args.out}/labels: some videos could not be labelled; see its manifest.json")
     truth, labelled = (load(rest, labels, config, args.cache) for labels in (None, args.out / "labels"))
     back = load([r for h in held for r in h], None, config, args.cache)
-    slots = min(args.batch, max(sum(map(len, back)) // config.chunk, 1))  # of short recordings there may be few frames
-    judged = SequenceLoader([Source(back)], slots, config.chunk, 0)
+    judged = SequenceLoader([Source(back)], max(slots_for(back, args.batch, config.chunk), 1), config.chunk, 0)
     minutes = sum(len(e.inputs) for e in truth) / config.rate / 60
 
     few = max(1, round(args.few * len(rest)))

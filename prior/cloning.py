@@ -107,7 +107,7 @@ class CloningLoss(nn.Module):
             return (features_BTD.new_zeros(()),) * 3
         logits, true = self.hotbar_head(features_BTD).flatten(0, 1), hotbar_BT.flatten()
         unlikely = F.cross_entropy(logits, true, ignore_index=UNKNOWN_SLOT, reduction="sum")
-        return unlikely, (logits.argmax(-1) == true).sum(), (true >= 0).sum()
+        return unlikely, (logits.argmax(-1) == true).sum(), (true != UNKNOWN_SLOT).sum()
 
 
 def new_hotbar_head(hidden: int) -> nn.Linear:

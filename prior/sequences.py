@@ -94,6 +94,11 @@ class Variation:
         return images, motion
 
 
+def slots_for(episodes: Sequence[Episode], most: int, chunk: int) -> int:
+    """How many slots the frames have a chunk for, up to ``most``: of what is held back there may be little."""
+    return min(most, sum(map(len, episodes)) // chunk)
+
+
 class SequenceLoader:
     """``draw(step)`` is a batch of ``slots`` chunks of ``chunk`` frames. threads: so many slots at a time, for videos that are
     decoded while they are used.

@@ -29,7 +29,7 @@ from prior.checkpoint import load_policy
 from prior.config import PolicyConfig, preset
 from prior.episodes import Choices, Doubts, Episode, Nulls, load_episodes
 from prior.policy import Policy
-from prior.sequences import Goals, SequenceLoader, Source
+from prior.sequences import Goals, SequenceLoader, Source, slots_for
 from prior.training import (
     RECIPES,
     Cloner,
@@ -266,8 +266,7 @@ def train(config: TrainPriorConfig, teaching: Teaching | None = None) -> dict[st
 def _validation(
     held: list[Episode], batch: int, chunk: int, teaching: Teaching | None, threads: int
 ) -> SequenceLoader | None:
-    """As many slots as what is held back has chunks for, up to the batch."""
-    slots = min(batch, sum(map(len, held)) // chunk)
+    slots = slots_for(held, batch, chunk)
     if not slots:
         return None
     goals = teaching.goals(held, False) if teaching is not None else None

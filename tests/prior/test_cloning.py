@@ -24,7 +24,7 @@ from prior.cloning import CloningLoss, means
 from prior.config import PolicyConfig, preset
 from prior.episodes import LEAD_IN, Choices, Episode, episode_of
 from prior.policy import Policy
-from prior.sequences import Chunks, SequenceLoader, Source, Variation
+from prior.sequences import Chunks, SequenceLoader, Source, Variation, slots_for
 from prior.training import RECIPES, Cloner, CloningConfig, DivergedError, begin_with_frequencies
 
 CONFIG = preset("debug")
@@ -85,6 +85,13 @@ def test_shares_of_sources_are_kept() -> None:
         SequenceLoader([Source([episode(50, 1)]), Source([episode(50, 2)], 1.0)], 2, 8, seed=0)
     with pytest.raises(ValueError, match="fewer than one chunk"):
         SequenceLoader([Source([episode(50, 1)])], 8, 8, seed=0)
+
+
+@pytest.mark.parametrize(("most", "slots"), [(8, 6), (4, 4)])
+def test_few_frames_held_back_fill_fewer_slots(most: int, slots: int) -> None:
+    held = [episode(30, 1), episode(20, 2)]
+    assert slots_for(held, most, 8) == slots
+    assert len(SequenceLoader([Source(held)], slots, 8, seed=0).draw(0).images) == slots
 
 
 def test_chunks_vary_each_in_itself_alike_and_the_same_again() -> None:
