@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -14,6 +14,13 @@ from data.names import require_name
 
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound="JsonConfig")
+
+MODELS_BY_SETTING = {
+    "camera_targets": "an inverse dynamics model (`vpt train-idm`)",
+    "fovea": "a policy (`vpt train-prior`)",
+    "text_width": "an embedding of texts and clips (`vpt train-clip`)",
+}
+"""A setting that only one kind of model has, and which: their folders look alike, and one may be given in place of another."""
 
 
 class JsonConfig:
@@ -24,9 +31,12 @@ class JsonConfig:
 
     @classmethod
     def from_dict(cls: type[Own], values: Mapping[str, Any], source: str = "config") -> Own:
-        """Raises ValueError that names ``source`` for settings that this version does not know."""
+        """Raises ValueError that names ``source`` for settings of another kind of model, or that this version does not know."""
         known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(values) - known)
+        found, expected = _model_of(unknown), _model_of(known)
+        if found and expected:
+            raise ValueError(f"{source} is that of {found}; expected {expected}")
         if unknown:
             raise ValueError(f"{source}: unknown settings {unknown}; this version knows {sorted(known)}")
         try:
@@ -44,6 +54,11 @@ class JsonConfig:
         if not isinstance(values, dict):
             raise ValueError(f"{path} holds a {type(values).__name__}, expected an object of settings")
         return cls.from_dict(values, str(path))
+
+
+def _model_of(settings: Collection[str]) -> str | None:
+    """The kind of model that alone has one of these settings."""
+    return next((kind for setting, kind in MODELS_BY_SETTING.items() if setting in settings), None)
 
 
 def require_kinds(config: JsonConfig, source: str) -> None:

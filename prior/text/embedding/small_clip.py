@@ -178,10 +178,7 @@ def load_clip(folder: Path, device: str = "cpu") -> SmallClip:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name} does not exist; expected a folder that `vpt train-clip` has finished")
-    try:
-        config = SmallClipConfig.read(folder / CONFIG)
-    except ValueError as error:
-        raise ValueError(f"{error}. Is {folder} another kind of model? `vpt train-clip` trains embeddings") from error
+    config = SmallClipConfig.read(folder / CONFIG)
     with torch.device("meta"):
         network = SmallClip(config)
     tensors = read_weights(folder / WEIGHTS)
