@@ -101,13 +101,14 @@ class CloningConfig(JsonConfig):
 _FINE_TUNING = CloningConfig(epochs=2, batch=16, learning_rate=0.000181, weight_decay=0.039428, warmup=0.0)
 
 RECIPES: dict[str, CloningConfig] = {
-    "scratch": CloningConfig(),
+    "scratch": CloningConfig(colour=0.1, pixels=3, still=0.3, mirror=0.5),
     "foundation": CloningConfig(epochs=30, batch=880, learning_rate=0.002147, weight_decay=0.0625),
     "bc_house": _FINE_TUNING,
     "early_game": _FINE_TUNING,
     "debug": CloningConfig(steps=8, epochs=1, batch=4, chunk=8, save_every=4, validate_every=4, precision="float32"),
 }
-"""``foundation``: VPT's, on labelled videos; ``bc_house`` and ``early_game``: its fine-tuning of that (one recipe, other
+"""``scratch``: for some minutes to some hours of play, which a policy that sees them as they are learns by heart;
+``foundation``: VPT's, on labelled videos; ``bc_house`` and ``early_game``: its fine-tuning of that (one recipe, other
 recordings). Learning rates, decay and batches are those of the paper as far as they are known."""
 
 

@@ -99,7 +99,7 @@ class TrainPriorConfig:
     checkpointed: int | None = None
     """Compute the image trunk again in the backward pass, so many frames at a time, for want of memory."""
     colour: float | None = None
-    """How much the colours of a chunk vary, such as 0.1."""
+    """How much the colours of a chunk vary, such as 0.1; 0 for colours as they are (so with those that follow)."""
     pixels: int | None = None
     """By how many pixels the picture of a chunk is moved at most."""
     still: float | None = None
